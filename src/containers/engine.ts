@@ -1,0 +1,175 @@
+import type { Readable } from 'node:stream';
+import type { ContainerSpec, ResourceLimits } from './spec.ts';
+
+export interface Waiting {
+  signal?: AbortSignal;
+}
+
+export interface EngineInfo {
+  /** Engine's own version, for example `20.10.24`. */
+  version: string;
+  apiVersion: string;
+  /** Docker architecture name: `amd64`, `arm64`. */
+  architecture: string;
+  cpus: number;
+  memoryBytes: number;
+  cgroupVersion: '1' | '2';
+  runtimes: string[];
+  defaultRuntime: string;
+  rootless: boolean;
+}
+
+export interface ContainerState {
+  id: string;
+  name: string;
+  status: 'created' | 'running' | 'exited' | 'dead' | 'other';
+  exitCode: number | undefined;
+  /** The engine's flag. It sticks once a process was killed for memory: never decide on it alone (see docs). */
+  oomKilled: boolean;
+  /** The engine's own words when a start failed; empty otherwise. */
+  error: string;
+  labels: Record<string, string>;
+}
+
+export interface ContainerSummary {
+  id: string;
+  name: string;
+  image: string;
+  state: string;
+  labels: Record<string, string>;
+}
+
+export interface ContainerExit {
+  exitCode: number;
+}
+
+/** Memory facts of one container, read from its cgroup. */
+export interface MemoryUsage {
+  /** Highest memory use since the container started, in bytes. */
+  peakBytes: number;
+  /** How many processes the kernel has killed in it for memory. */
+  oomKills: number;
+}
+
+export interface ImageState {
+  id: string;
+  tags: string[];
+  labels: Record<string, string>;
+  sizeBytes: number;
+}
+
+export interface BuildOptions extends Waiting {
+  /** Full image name with tag. */
+  tag: string;
+  labels?: Record<string, string>;
+  buildArgs?: Record<string, string>;
+  /** Name of the Dockerfile inside the context; `Dockerfile` when left out. */
+  dockerfile?: string;
+  /** Network of the build's containers; the engine's default when left out. */
+  network?: string;
+  memoryBytes?: number;
+  cpus?: number;
+  noCache?: boolean;
+  /** Called with every line of output as it comes (without its newline). */
+  onOutput?: (line: string) => void;
+}
+
+export type EngineEventKind = 'start' | 'die' | 'oom' | 'destroy';
+
+export interface EngineEvent {
+  kind: EngineEventKind;
+  containerId: string;
+  labels: Record<string, string>;
+  exitCode: number | undefined;
+}
+
+export interface EventSubscription {
+  /** Resolves once, when the stream of events has ended: by `close`, or because the engine went away. */
+  readonly ended: Promise<void>;
+  close(): void;
+}
+
+/**
+ * A container engine in our own words. Implementations: `docker/` (the real one) and `fake/` (in memory); both pass
+ * `test/conformance/engine.ts`.
+ *
+ * Contract:
+ * - All methods may be called concurrently; calls for different containers never wait for each other.
+ * - Failures are `WorkerFrontError`: `engine_unavailable` when the engine does not answer (the call may or may not
+ *   have taken effect), `build_failed`/`build_timeout`/`storage_full` from builds, `internal_error` otherwise.
+ *   An aborted `signal` rejects with the signal's reason.
+ * - "Idempotent" methods succeed when the wanted state is already there, including "no such container".
+ */
+export interface ContainerEngine {
+  info(options?: Waiting): Promise<EngineInfo>;
+  /** Cheap check that the engine answers. */
+  ping(options?: Waiting): Promise<void>;
+
+  /** Creates a container that is not started yet. A taken name or an unknown image is an error. */
+  createContainer(spec: ContainerSpec, options?: Waiting): Promise<string>;
+  /** Starts a created container. Idempotent. A command that cannot be run is an error with the engine's words. */
+  startContainer(id: string, options?: Waiting): Promise<void>;
+  /**
+   * Resolves at the container's next exit. The request has reached the engine when the outer promise resolves, so
+   * that an exit right after a following `startContainer` is not missed.
+   */
+  watchExit(id: string, options?: Waiting): Promise<{ exit: Promise<ContainerExit> }>;
+  /** Sends a signal (default SIGKILL). Idempotent: a container that does not run or exist is no error. */
+  killContainer(id: string, signal?: string): Promise<void>;
+  /** Kills and removes a container with its anonymous volumes. Idempotent. Resolves when it is gone. */
+  removeContainer(id: string): Promise<void>;
+  /** Changes the limits of a running or created container. */
+  updateLimits(id: string, limits: ResourceLimits): Promise<void>;
+  /** undefined when there is no such container. */
+  inspectContainer(id: string): Promise<ContainerState | undefined>;
+  /** All containers, running or not, that carry every given label. */
+  listContainers(labels: Record<string, string>): Promise<ContainerSummary[]>;
+  /** The last output of the container itself (stdout and stderr together), at most `maxBytes` from its end. */
+  containerLogs(id: string, maxBytes: number): Promise<string>;
+  /** undefined when the cgroup cannot be read (remote engine, container gone). */
+  memoryUsage(id: string): Promise<MemoryUsage | undefined>;
+  /** Sets the peak back to the present use; does nothing where that is not possible. */
+  resetMemoryPeak(id: string): Promise<void>;
+  /** A tar stream of a path inside a container (running or not). */
+  exportPath(id: string, path: string, options?: Waiting): Promise<Readable>;
+
+  /**
+   * Builds an image from a tar stream. Reads the output to its end; an error inside the stream rejects with
+   * `build_failed`, whose `details.output` has the last lines. Aborting the signal cancels the build in the engine.
+   * Returns the image's id.
+   */
+  buildImage(context: Readable, options: BuildOptions): Promise<string>;
+  /** undefined when there is no such image. */
+  inspectImage(name: string): Promise<ImageState | undefined>;
+  /** Images that carry every given label. */
+  listImages(labels: Record<string, string>): Promise<ImageState[]>;
+  /** Idempotent. An image in use by a container is left alone and gives `false`. */
+  removeImage(name: string): Promise<boolean>;
+  tagImage(name: string, tag: string): Promise<void>;
+  /** Reads the pull to its end; rejects with `engine_unavailable` (no registry) or `internal_error` (in-stream error). */
+  pullImage(name: string, options?: Waiting): Promise<void>;
+  /** Removes untagged images that carry every given label and that nothing uses. */
+  pruneDanglingImages(labels: Record<string, string>): Promise<void>;
+
+  /** Makes a bridge network when it is not there yet. Idempotent. Returns its id. */
+  ensureNetwork(spec: NetworkSpec): Promise<string>;
+  /** Idempotent. Containers still attached make it an error. */
+  removeNetwork(name: string): Promise<void>;
+  /** Names of networks that carry every given label. */
+  listNetworks(labels: Record<string, string>): Promise<string[]>;
+
+  /** Calls `onEvent` for each event of containers that carry every given label, until closed. */
+  subscribe(labels: Record<string, string>, onEvent: (event: EngineEvent) => void): Promise<EventSubscription>;
+
+  /** Ends open connections. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface NetworkSpec {
+  name: string;
+  /** Interface name of the bridge on the host, at most 15 characters. */
+  bridgeName: string;
+  /** False: containers on this network cannot reach each other. */
+  interContainer: boolean;
+  labels: Record<string, string>;
+}
