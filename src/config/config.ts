@@ -1,0 +1,200 @@
+import { existsSync } from 'node:fs';
+import { cpus, homedir, totalmem } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { z } from 'zod';
+import { WorkerFrontError } from '../lib/errors.ts';
+import { type CodeSourceSetting, parseCodeSource, parseUrlPrefix } from './code-source.ts';
+import type { LiveValues } from './live.ts';
+import { SECRET_SETTINGS, type SettingName, type Settings, settingsSchema } from './settings.ts';
+
+/** Raw values by setting name, before any check. */
+export type RawSettings = Partial<Record<SettingName, string>>;
+
+/** The machine and the user that the daemon runs on; defaults depend on them. */
+export interface Host {
+  cpus: number;
+  memoryBytes: number;
+  root: boolean;
+  home: string;
+  /** systemd's `STATE_DIRECTORY` and the desktop's `XDG_STATE_HOME`. */
+  stateDirectory: string | undefined;
+  xdgStateHome: string | undefined;
+  cwd: string;
+}
+
+export interface Config {
+  codeSource: CodeSourceSetting & {
+    endpoint: string | undefined;
+    region: string | undefined;
+    forcePathStyle: boolean;
+    anonymous: boolean;
+    /** Seconds without progress. */
+    timeout: number;
+  };
+  engine: { host: string | undefined; tlsVerify: boolean; certPath: string | undefined };
+  http: { host: string; port: number; tokens: string[] };
+  dataDir: string;
+  /** undefined: chosen from the node id (see `runDirOf`). */
+  runDir: string | undefined;
+  root: boolean;
+  logLevel: Settings['LOG_LEVEL'];
+  shutdownTimeout: number;
+  containerRuntime: string | undefined;
+  /** Bytes; already multiplied with `MEMORY_OVERCOMMIT`. */
+  memoryBudget: number;
+  environmentAliases: ReadonlyMap<string, string>;
+  build: {
+    baseImage: string | undefined;
+    network: string | undefined;
+    caBundle: string | undefined;
+    aptSources: string | undefined;
+    memoryBytes: number;
+    cpus: number;
+    httpProxy: string | undefined;
+    httpsProxy: string | undefined;
+    noProxy: string | undefined;
+    pipIndexUrl: string | undefined;
+    pipExtraIndexUrl: string | undefined;
+    npmRegistry: string | undefined;
+  };
+  /** What `/configure` can change on a running daemon. */
+  live: LiveValues;
+}
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/;
+
+export function thisHost(env: NodeJS.ProcessEnv): Host {
+  return {
+    cpus: cpus().length,
+    memoryBytes: totalmem(),
+    root: process.getuid?.() === 0,
+    home: homedir(),
+    stateDirectory: env['STATE_DIRECTORY']?.split(':')[0],
+    xdgStateHome: env['XDG_STATE_HOME'],
+    cwd: process.cwd(),
+  };
+}
+
+/** Where `DATA_DIR` is when nobody says so. */
+export function defaultDataDir(host: Host): string {
+  if (host.stateDirectory) return host.stateDirectory;
+  if (host.root) return '/var/lib/worker-front';
+  return join(host.xdgStateHome || join(host.home, '.local', 'state'), 'worker-front');
+}
+
+/** Where channel folders are: short, because a socket path has at most 107 bytes. */
+export function runDirOf(config: Config, nodeId: string): string {
+  return config.runDir ?? (config.root ? join('/run/worker-front', nodeId) : join(config.dataDir, 'run'));
+}
+
+/**
+ * Checks raw values and turns them into a `Config`.
+ * Rejects with `invalid_setting`, which names every setting that is wrong.
+ */
+export function toConfig(raw: RawSettings, host: Host): Config {
+  const given = Object.fromEntries(Object.entries(raw).filter(([, value]) => value !== undefined && value !== ''));
+  const parsed = settingsSchema.safeParse(given);
+  if (!parsed.success) throw settingErrors(parsed.error, given);
+  const settings = parsed.data;
+  const dataDir = resolve(host.cwd, settings.DATA_DIR ?? defaultDataDir(host));
+  const memoryBudget = Math.floor(
+    (settings.MEMORY_BUDGET ?? Math.floor(host.memoryBytes * 0.8)) * settings.MEMORY_OVERCOMMIT,
+  );
+  checkAccess(settings);
+  for (const name of ['BUILD_CA_BUNDLE', 'BUILD_APT_SOURCES', 'DOCKER_CERT_PATH'] as const) {
+    const path = settings[name];
+    if (path !== undefined && !existsSync(path)) throw invalid(name, `there is no file '${path}'`);
+  }
+  return {
+    codeSource: {
+      ...codeSourceOf(settings),
+      endpoint: settings.AWS_ENDPOINT_URL_S3,
+      region: settings.AWS_REGION,
+      forcePathStyle: settings.S3_FORCE_PATH_STYLE ?? settings.AWS_ENDPOINT_URL_S3 !== undefined,
+      anonymous: settings.S3_ANONYMOUS,
+      timeout: settings.CODE_SOURCE_TIMEOUT,
+    },
+    engine: { host: settings.DOCKER_HOST, tlsVerify: settings.DOCKER_TLS_VERIFY, certPath: settings.DOCKER_CERT_PATH },
+    http: { host: settings.WORKER_FRONT_HOST, port: settings.PORT, tokens: settings.API_TOKEN ?? [] },
+    dataDir,
+    runDir: settings.RUN_DIR === undefined ? undefined : resolve(host.cwd, settings.RUN_DIR),
+    root: host.root,
+    logLevel: settings.LOG_LEVEL,
+    shutdownTimeout: settings.SHUTDOWN_TIMEOUT,
+    containerRuntime: settings.CONTAINER_RUNTIME,
+    memoryBudget,
+    environmentAliases: settings.ENVIRONMENT_ALIASES ?? new Map(),
+    build: {
+      baseImage: settings.BASE_IMAGE,
+      network: settings.BUILD_NETWORK,
+      caBundle: settings.BUILD_CA_BUNDLE,
+      aptSources: settings.BUILD_APT_SOURCES,
+      memoryBytes: settings.BUILD_MEMORY,
+      cpus: settings.BUILD_CPUS ?? host.cpus,
+      httpProxy: settings.HTTP_PROXY,
+      httpsProxy: settings.HTTPS_PROXY,
+      noProxy: settings.NO_PROXY,
+      pipIndexUrl: settings.PIP_INDEX_URL,
+      pipExtraIndexUrl: settings.PIP_EXTRA_INDEX_URL,
+      npmRegistry: settings.NPM_CONFIG_REGISTRY,
+    },
+    live: {
+      userCodeSizeLimit: settings.USER_CODE_SIZE_LIMIT,
+      containerPoolLimit: settings.CONTAINER_POOL_LIMIT,
+      containerPoolNum: settings.CONTAINER_POOL_NUM,
+      usingRestMode: settings.USING_REST_MODE,
+      isolation: settings.ISOLATION ?? null,
+      restContainerLifeTime: settings.REST_CONTAINER_LIFE_TIME,
+      stemSandboxes: settings.STEM_SANDBOXES,
+      queueLimit: settings.QUEUE_LIMIT,
+      queueTimeout: settings.QUEUE_TIMEOUT,
+      buildTimeout: settings.BUILD_TIMEOUT,
+      initTimeout: settings.INIT_TIMEOUT,
+      functionTimeout: settings.FUNCTION_TIMEOUT,
+      functionMemory: settings.FUNCTION_MEMORY,
+      functionCpus: settings.FUNCTION_CPUS,
+      functionPids: settings.FUNCTION_PIDS,
+      maxFunctionTimeout: settings.MAX_FUNCTION_TIMEOUT,
+      maxFunctionMemory: settings.MAX_FUNCTION_MEMORY ?? memoryBudget,
+      maxFunctionCpus: settings.MAX_FUNCTION_CPUS ?? host.cpus,
+      functionNetwork: settings.FUNCTION_NETWORK,
+      tmpLimit: settings.TMP_LIMIT,
+      payloadLimit: settings.PAYLOAD_LIMIT,
+      responseLimit: settings.RESPONSE_LIMIT,
+      logLimit: settings.LOG_LIMIT,
+      invocationHistory: settings.INVOCATION_HISTORY,
+      codeCheckInterval: settings.CODE_CHECK_INTERVAL,
+      keepVersions: settings.KEEP_VERSIONS,
+    },
+  };
+}
+
+function invalid(setting: SettingName, message: string): WorkerFrontError {
+  return new WorkerFrontError('invalid_setting', `${setting}: ${message}`, { details: { setting } });
+}
+
+function settingErrors(error: z.ZodError, given: Record<string, unknown>): WorkerFrontError {
+  const problems = error.issues.map((issue) => {
+    const setting = issue.path[0] as SettingName;
+    const shown = SECRET_SETTINGS.has(setting) ? 'the value' : `'${String(given[setting])}'`;
+    return { setting, message: `${setting}: ${shown} ${issue.message}` };
+  });
+  return new WorkerFrontError('invalid_setting', problems.map((problem) => problem.message).join('; '), {
+    details: { settings: problems.map((problem) => problem.setting) },
+  });
+}
+
+function codeSourceOf(settings: Settings): CodeSourceSetting {
+  if (settings.CODE_SOURCE) return parseCodeSource(settings.CODE_SOURCE);
+  if (settings.USER_FUNCTION_URL_PREFIX) return parseUrlPrefix(settings.USER_FUNCTION_URL_PREFIX);
+  throw invalid('CODE_SOURCE', 'is not set; give s3://bucket/prefix, file:///folder or https://host/prefix');
+}
+
+function checkAccess(settings: Settings): void {
+  if (LOOPBACK.test(settings.WORKER_FRONT_HOST)) return;
+  if (settings.API_TOKEN?.length || settings.ALLOW_UNAUTHENTICATED) return;
+  throw invalid(
+    'WORKER_FRONT_HOST',
+    `'${settings.WORKER_FRONT_HOST}' is not loopback: set API_TOKEN, or ALLOW_UNAUTHENTICATED=true to let everybody in`,
+  );
+}

@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
+import { systemCode, WorkerFrontError } from '../lib/errors.ts';
+import { type Config, type RawSettings, thisHost, toConfig } from './config.ts';
+import { SETTING_NAMES, type SettingName } from './settings.ts';
+
+export interface LoadOptions {
+  /** Values of command-line flags; they win over everything. */
+  flags?: RawSettings;
+  env?: NodeJS.ProcessEnv;
+  /** File with `NAME=value` lines; one that does not exist is no error. */
+  envFile?: string;
+}
+
+/** Reads all settings: flag > environment > `.env` > default. Rejects with `invalid_setting`. */
+export function loadConfig(options: LoadOptions = {}): Config {
+  const env = options.env ?? process.env;
+  return toConfig(rawSettings({ ...options, env }), thisHost(env));
+}
+
+/** The values that win, by setting name. The common lower-case spellings of proxies are understood too. */
+export function rawSettings(options: LoadOptions): RawSettings {
+  const env = options.env ?? {};
+  const file = options.envFile === undefined ? {} : readEnvFile(options.envFile);
+  const raw: RawSettings = {};
+  for (const name of SETTING_NAMES) {
+    const value = options.flags?.[name] ?? fromEnvironment(env, name) ?? file[name];
+    if (value !== undefined) raw[name] = value;
+  }
+  return raw;
+}
+
+function fromEnvironment(env: NodeJS.ProcessEnv, name: SettingName): string | undefined {
+  const value = env[name];
+  if (value !== undefined) return value;
+  return name.endsWith('_PROXY') || name === 'NPM_CONFIG_REGISTRY' ? env[name.toLowerCase()] : undefined;
+}
+
+function readEnvFile(path: string): Record<string, string | undefined> {
+  try {
+    return parseEnv(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    if (systemCode(cause) === 'ENOENT') return {};
+    throw new WorkerFrontError('invalid_setting', `${path} cannot be read (${systemCode(cause)})`, { cause });
+  }
+}

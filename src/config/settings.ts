@@ -1,0 +1,132 @@
+import { z } from 'zod';
+import { flag, integer, list, mapping, number, oneOf, size, sizeOrNone, text } from './values.ts';
+
+const DAY = 86_400;
+
+/**
+ * Every setting under its environment variable's name, with its rule and meaning. The one description: flags, `.env`,
+ * the environment, `/configure` and the README's table follow it. A setting without a value here is optional or gets
+ * its default in `config.ts`, because that default depends on the machine or on another setting.
+ */
+export const settingsShape = {
+  CODE_SOURCE: text
+    .optional()
+    .describe('where functions come from: s3://bucket/prefix, file:///folder, https://host/prefix'),
+  USER_FUNCTION_URL_PREFIX: text
+    .optional()
+    .describe("HotFunctions' name for an http(s) prefix; joined with <name>.zip as it is"),
+  AWS_ENDPOINT_URL_S3: text.optional().describe('endpoint of an S3-compatible server'),
+  AWS_REGION: text.optional().describe('region of the bucket'),
+  S3_FORCE_PATH_STYLE: flag.optional().describe('bucket in the path instead of the host name; on with an own endpoint'),
+  S3_ANONYMOUS: flag.default(false).describe('read a public bucket without credentials'),
+  CODE_SOURCE_TIMEOUT: number(0.1, 3600)
+    .default(30)
+    .describe('seconds without progress before the code source counts as down'),
+
+  DOCKER_HOST: text.optional().describe('Docker Engine, as the Docker client understands it'),
+  DOCKER_TLS_VERIFY: flag.default(false).describe('verify the engine by TLS'),
+  DOCKER_CERT_PATH: text.optional().describe('folder with ca.pem, cert.pem and key.pem'),
+
+  WORKER_FRONT_HOST: text
+    .default('127.0.0.1')
+    .describe('address to listen on; one that is not loopback demands API_TOKEN'),
+  PORT: integer(0, 65_535).default(8222).describe('port to listen on; 0 takes a free one'),
+  API_TOKEN: list.optional().describe('bearer token, or several separated by commas'),
+  ALLOW_UNAUTHENTICATED: flag.default(false).describe('listen on any address without a token'),
+  DATA_DIR: text.optional().describe('log, pid file, bundles, node id'),
+  RUN_DIR: text.optional().describe('channel folders; a short path'),
+  LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error']).default('info').describe('least level that is logged'),
+
+  USER_CODE_SIZE_LIMIT: sizeOrNone.default(-1).describe('bytes of unpacked code kept; -1 is no limit'),
+  CONTAINER_POOL_LIMIT: integer(-1, 100_000)
+    .default(-1)
+    .describe('how many most recently used functions keep pre-warmed sandboxes; -1 is off'),
+  CONTAINER_POOL_NUM: integer(0, 1000).default(6).describe('pre-warmed sandboxes per such function, at most'),
+  USING_REST_MODE: flag.default(false).describe('true: isolation process for functions that name none'),
+  ISOLATION: oneOf(['container', 'process', 'shared'])
+    .optional()
+    .describe('isolation of functions that name none; wins over USING_REST_MODE'),
+  REST_CONTAINER_LIFE_TIME: number(0, 365 * DAY)
+    .default(10)
+    .describe('seconds an idle reusable sandbox lives'),
+  STEM_SANDBOXES: integer(0, 100).default(1).describe('stem sandboxes kept per environment in use; 0 is off'),
+
+  MEMORY_BUDGET: size(16 * 2 ** 20)
+    .optional()
+    .describe("sum of the sandboxes' memory limits; 80 % of the machine by default"),
+  MEMORY_OVERCOMMIT: number(0.1, 100).default(1).describe('factor on MEMORY_BUDGET'),
+  QUEUE_LIMIT: integer(0, 1_000_000).default(100).describe('waiting calls per function'),
+  QUEUE_TIMEOUT: number(0, 3600).default(10).describe('seconds a call waits for a free sandbox'),
+  BUILD_TIMEOUT: number(1, DAY).default(300).describe('seconds of an image build'),
+  INIT_TIMEOUT: number(0.1, 3600).default(60).describe("seconds of a sandbox's start and the loading of its handler"),
+  SHUTDOWN_TIMEOUT: number(0, 3600).default(30).describe('seconds that calls in flight get at shutdown'),
+
+  FUNCTION_TIMEOUT: number(0.05, DAY).default(300).describe('seconds of one invocation'),
+  FUNCTION_MEMORY: size(16 * 2 ** 20)
+    .default(256 * 2 ** 20)
+    .describe('memory of one sandbox'),
+  FUNCTION_CPUS: number(0.01, 1024).default(1).describe('CPUs of one sandbox'),
+  FUNCTION_PIDS: integer(16, 100_000).default(128).describe('processes and threads of one sandbox'),
+  MAX_FUNCTION_TIMEOUT: number(0.05, DAY).default(900).describe('most that a manifest may ask for, seconds'),
+  MAX_FUNCTION_MEMORY: size(16 * 2 ** 20)
+    .optional()
+    .describe('most that a manifest may ask for; MEMORY_BUDGET by default'),
+  MAX_FUNCTION_CPUS: number(0.01, 1024)
+    .optional()
+    .describe("most that a manifest may ask for; the machine's by default"),
+  FUNCTION_NETWORK: oneOf(['outbound', 'public', 'none'])
+    .default('outbound')
+    .describe('network of functions; a manifest may only narrow it'),
+  CONTAINER_RUNTIME: text
+    .optional()
+    .describe("OCI runtime of sandboxes, for example runsc; the engine's default when not set"),
+  TMP_LIMIT: size(2 ** 16)
+    .default(64 * 2 ** 20)
+    .describe('/tmp of a sandbox; charged to its memory, at most a quarter of it'),
+
+  PAYLOAD_LIMIT: size(1)
+    .default(6 * 2 ** 20)
+    .describe('bytes of an event'),
+  RESPONSE_LIMIT: size(1)
+    .default(6 * 2 ** 20)
+    .describe('bytes of a result'),
+  LOG_LIMIT: size(0)
+    .default(256 * 2 ** 10)
+    .describe('bytes of output kept per invocation'),
+  INVOCATION_HISTORY: integer(0, 1_000_000).default(1000).describe('invocations that GET /invocations/{id} knows'),
+
+  CODE_CHECK_INTERVAL: number(0.05, DAY).default(5).describe('seconds between looks for a changed function'),
+  KEEP_VERSIONS: integer(1, 1000).default(3).describe('versions kept per function'),
+  ENVIRONMENT_ALIASES: mapping.optional().describe('own names of environments: name=environment,...'),
+
+  BASE_IMAGE: text.optional().describe('base of the runtime images; debian:bookworm-slim or what quickstart made'),
+  BUILD_NETWORK: text
+    .optional()
+    .describe("network of image builds; the engine's default when not set; host opens this machine's loopback to them"),
+  BUILD_CA_BUNDLE: text.optional().describe('file with certificate authorities that builds trust'),
+  BUILD_APT_SOURCES: text.optional().describe('apt sources file used in builds'),
+  BUILD_MEMORY: size(64 * 2 ** 20)
+    .default(2 * 2 ** 30)
+    .describe('memory of an image build'),
+  BUILD_CPUS: number(0.1, 1024).optional().describe("CPUs of an image build; the machine's by default"),
+  HTTP_PROXY: text.optional().describe('proxy of image builds'),
+  HTTPS_PROXY: text.optional().describe('proxy of image builds'),
+  NO_PROXY: text.optional().describe('hosts that image builds reach without the proxy'),
+  PIP_INDEX_URL: text.optional().describe('Python package index of image builds'),
+  PIP_EXTRA_INDEX_URL: text.optional().describe('further Python package index of image builds'),
+  NPM_CONFIG_REGISTRY: text.optional().describe('npm registry of image builds'),
+} as const;
+
+export const settingsSchema = z.object(settingsShape);
+export type SettingName = keyof typeof settingsShape;
+export type Settings = z.output<typeof settingsSchema>;
+export const SETTING_NAMES = Object.keys(settingsShape) as SettingName[];
+
+/** Settings whose value is never logged or shown. */
+export const SECRET_SETTINGS: ReadonlySet<SettingName> = new Set([
+  'API_TOKEN',
+  'PIP_INDEX_URL',
+  'PIP_EXTRA_INDEX_URL',
+  'HTTP_PROXY',
+  'HTTPS_PROXY',
+]);

@@ -1,0 +1,117 @@
+import { z } from 'zod';
+
+const SIZE_UNITS: Record<string, number> = {
+  '': 1,
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KIB: 2 ** 10,
+  MIB: 2 ** 20,
+  GIB: 2 ** 30,
+  TIB: 2 ** 40,
+};
+
+/** `100000000`, `100MB` (10^6), `100MiB` (2^20) as bytes; undefined when the text is no size. */
+export function parseSize(text: string): number | undefined {
+  const match = /^(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]{0,3})$/.exec(text.trim());
+  if (!match) return undefined;
+  const unit = SIZE_UNITS[(match[2] ?? '').toUpperCase()];
+  if (unit === undefined) return undefined;
+  const bytes = Math.floor(Number(match[1]) * unit);
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
+type Input = string | number | boolean;
+const input = z.union([z.string(), z.number(), z.boolean()]);
+
+function checked<T>(wanted: string, parse: (text: string) => T | undefined) {
+  return input.transform((value: Input, context): T => {
+    const result = parse(String(value).trim());
+    if (result !== undefined) return result;
+    context.addIssue({ code: 'custom', message: `must be ${wanted}` });
+    return z.NEVER;
+  });
+}
+
+function decimal(text: string): number | undefined {
+  return /^[+-]?\d+(\.\d+)?$/.test(text) ? Number(text) : undefined;
+}
+
+/** A whole number within bounds. */
+export function integer(min: number, max = Number.MAX_SAFE_INTEGER) {
+  const wanted =
+    max === Number.MAX_SAFE_INTEGER ? `a whole number, ${min} or more` : `a whole number from ${min} to ${max}`;
+  return checked(wanted, (text) => {
+    const value = decimal(text);
+    return value !== undefined && Number.isInteger(value) && value >= min && value <= max ? value : undefined;
+  });
+}
+
+/** A number within bounds, fractions allowed; for seconds, CPUs and factors. */
+export function number(min: number, max: number) {
+  return checked(`a number from ${min} to ${max}`, (text) => {
+    const value = decimal(text);
+    return value !== undefined && value >= min && value <= max ? value : undefined;
+  });
+}
+
+/** A size in bytes, at least `min`. */
+export function size(min = 0) {
+  return checked(`a size such as 100000000, 100MB or 100MiB${min > 0 ? `, at least ${min} bytes` : ''}`, (text) => {
+    const bytes = parseSize(text);
+    return bytes !== undefined && bytes >= min ? bytes : undefined;
+  });
+}
+
+/** A size in bytes, or -1 for "no limit". */
+export const sizeOrNone = checked('a size such as 100000000, 100MB or 100MiB, or -1 for no limit', (text) =>
+  text === '-1' ? -1 : parseSize(text),
+);
+
+/** `true/1/yes/on` and `false/0/no/off`; the empty text is false. */
+export const flag = checked('true, 1, yes, on, or false, 0, no, off', (text) => {
+  switch (text.toLowerCase()) {
+    case 'true':
+    case '1':
+    case 'yes':
+    case 'on':
+      return true;
+    case 'false':
+    case '0':
+    case 'no':
+    case 'off':
+    case '':
+      return false;
+    default:
+      return undefined;
+  }
+});
+
+export function oneOf<const T extends readonly string[]>(values: T) {
+  return checked(`one of ${values.join(', ')}`, (text) => values.find((value): value is T[number] => value === text));
+}
+
+/** Any text that is not empty. */
+export const text = checked('a text that is not empty', (value) => (value === '' ? undefined : value));
+
+/** Comma-separated texts. */
+export const list = checked('a comma-separated list', (value) =>
+  value
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+);
+
+/** `from=to,from=to` */
+export const mapping = checked('a list such as python3.7=python3.11,nodejs12=nodejs20', (value) => {
+  const pairs = new Map<string, string>();
+  for (const part of value.split(',')) {
+    if (part.trim() === '') continue;
+    const match = /^\s*([^=\s]+)\s*=\s*([^=\s]+)\s*$/.exec(part);
+    if (!match?.[1] || !match[2]) return undefined;
+    pairs.set(match[1], match[2]);
+  }
+  return pairs;
+});
