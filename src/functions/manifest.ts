@@ -1,4 +1,7 @@
 import { z } from 'zod';
+import { WorkerFrontError } from '../lib/errors.ts';
+import { nearest } from '../lib/nearest.ts';
+import { parseSize } from '../lib/size.ts';
 
 export const ISOLATIONS = ['container', 'process', 'shared'] as const;
 export type Isolation = (typeof ISOLATIONS)[number];
@@ -24,6 +27,94 @@ export interface Manifest {
   prewarm?: number;
 }
 
-export const functionName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, {
-  error: 'a function name has 1 to 64 of the characters A-Z a-z 0-9 _ -',
-});
+const NAME = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** Rejects with `invalid_request` when the text is no function name. */
+export function checkFunctionName(name: string): string {
+  if (NAME.test(name)) return name;
+  throw new WorkerFrontError(
+    'invalid_request',
+    "param 'name' is no function name: 1 to 64 of the characters A-Z a-z 0-9 _ -",
+  );
+}
+
+export function isFunctionName(name: string): boolean {
+  return NAME.test(name);
+}
+
+const positive = (max: number) => z.number().gt(0).max(max);
+const whole = (min: number, max: number) => z.number().int().min(min).max(max);
+const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'is no name of an environment variable' });
+
+const shape = {
+  environment: z.string().min(1),
+  handler: z.string().regex(/^[\p{L}\p{N}_$][\p{L}\p{N}_$./-]*$/u, {
+    error: 'must look like file.function (main.lambda_handler, index.handle, main.Main.lambda_handler)',
+  }),
+  isolation: z.enum(ISOLATIONS),
+  concurrency: whole(1, 1000),
+  maxSandboxes: whole(1, 10_000),
+  timeout: positive(86_400),
+  memory: z.union([z.number(), z.string()]),
+  cpus: positive(1024),
+  env: z.record(envName, z.string()),
+  network: z.enum(NETWORKS),
+  prewarm: whole(0, 1000),
+} as const;
+const schema = z.strictObject(shape).partial().required({ environment: true });
+const KEYS = Object.keys(shape);
+
+const MEGABYTE = 2 ** 20;
+
+/**
+ * Parses the text of a `config.json`. `memory` is a size (`"256MiB"`, `"512MB"`) or a number of MiB, as on AWS Lambda.
+ * Rejects with `invalid_function`, whose message names the key.
+ */
+export function parseManifest(text: string): Manifest {
+  let json: unknown;
+  try {
+    json = JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text);
+  } catch (cause) {
+    throw invalid(undefined, `is no JSON (${(cause as Error).message})`, cause);
+  }
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) throw manifestError(parsed.error, json);
+  const { memory, ...rest } = parsed.data;
+  const manifest: Manifest = { ...rest };
+  if (memory !== undefined) {
+    const bytes = typeof memory === 'number' ? memory * MEGABYTE : parseSize(memory);
+    if (bytes === undefined || !Number.isInteger(bytes) || bytes < 16 * MEGABYTE) {
+      throw invalid('memory', "must be a size such as '256MiB', or a number of MiB, at least 16");
+    }
+    manifest.memoryBytes = bytes;
+  }
+  if (manifest.concurrency !== undefined && manifest.concurrency > 1 && manifest.isolation !== 'shared') {
+    throw invalid('concurrency', "more than 1 needs isolation 'shared'");
+  }
+  return manifest;
+}
+
+function manifestError(error: z.ZodError, json: unknown): WorkerFrontError {
+  const issue = error.issues[0];
+  if (issue?.code === 'unrecognized_keys') {
+    const key = issue.keys[0] ?? '';
+    const known = nearest(key, KEYS);
+    return invalid(
+      [...issue.path, key].join('.'),
+      `is not known${known ? `; did you mean '${known}'?` : `; there are ${KEYS.join(', ')}`}`,
+    );
+  }
+  const path = issue?.path.map(String).join('.');
+  if (path === 'environment' && (json as { environment?: unknown }).environment === undefined) {
+    return invalid('environment', 'is missing; {"environment": "python3.11"} is enough');
+  }
+  return invalid(path || undefined, issue?.message ?? 'is wrong');
+}
+
+function invalid(key: string | undefined, message: string, cause?: unknown): WorkerFrontError {
+  const where = key === undefined ? 'config.json' : `config.json: ${key}`;
+  return new WorkerFrontError('invalid_function', `${where}: ${message}`, {
+    cause,
+    details: { file: 'config.json', ...(key === undefined ? {} : { key }) },
+  });
+}
