@@ -56,6 +56,8 @@ export interface ImageState {
   tags: string[];
   labels: Record<string, string>;
   sizeBytes: number;
+  /** Paths of the image's `VOLUME` lines (`inspectImage` only). Each would be writable without a limit of size. */
+  volumes?: string[];
 }
 
 export interface BuildOptions extends Waiting {

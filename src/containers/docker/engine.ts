@@ -1,0 +1,83 @@
+import { type Clock, systemClock } from '../../lib/clock.ts';
+import type { ContainerEngine, EngineInfo } from '../engine.ts';
+import { type CgroupOptions, createCgroupReader } from './cgroup.ts';
+import { createDockerClient } from './client.ts';
+import { type DockerConnection, parseDockerHost } from './connection.ts';
+import { createContainerCalls } from './containers.ts';
+import { subscribe } from './events.ts';
+import { createEngineHttp, readText } from './http.ts';
+import { createImageCalls } from './images.ts';
+import { createNetworkCalls } from './networks.ts';
+
+export interface DockerEngineOptions {
+  /** From `parseDockerHost`; the machine's own socket when left out. */
+  connection?: DockerConnection;
+  /**
+   * How long the engine may take for a plain request, in ms; 60 s. Builds and pulls have no limit but the caller's
+   * signal. Long, because an engine under load takes tens of seconds for a start or a removal and still does it.
+   */
+  requestTimeoutMs?: number;
+  cgroup?: CgroupOptions;
+  clock?: Clock;
+}
+
+/** The Docker Engine, API 1.41 (20.10) and later. Connects when first asked; makes nothing by itself. */
+export function createDockerEngine(options: DockerEngineOptions = {}): ContainerEngine {
+  const client = createDockerClient(options.connection ?? parseDockerHost());
+  const http = createEngineHttp(client, options.clock ?? systemClock, options.requestTimeoutMs ?? 60_000);
+  const cgroup = createCgroupReader(options.cgroup);
+
+  return {
+    ...createContainerCalls(http),
+    ...createImageCalls(http),
+    ...createNetworkCalls(http),
+
+    async info({ signal } = {}) {
+      const { value, headers } = await http.json<InfoBody>({ method: 'GET', path: '/info', signal });
+      return toInfo(value, String(headers['api-version'] ?? ''));
+    },
+
+    async ping({ signal } = {}) {
+      await http.exchange({ method: 'GET', path: '/_ping', signal }, readText);
+    },
+
+    subscribe: (labels, onEvent) => subscribe(http, labels, onEvent),
+
+    // Promises, because a remote engine would have to be asked.
+    memoryUsage: async (id) => cgroup.memoryUsage(id),
+    resetMemoryPeak: async (id) => cgroup.resetMemoryPeak(id),
+
+    async close() {
+      http.close();
+    },
+  };
+}
+
+interface InfoBody {
+  ServerVersion: string;
+  Architecture: string;
+  NCPU: number;
+  MemTotal: number;
+  CgroupVersion?: string;
+  Runtimes: Record<string, unknown> | null;
+  DefaultRuntime: string;
+  SecurityOptions: string[] | null;
+}
+
+/** The kernel's names of architectures, which `/info` has, and Docker's. */
+const ARCHITECTURES: Record<string, string> = { x86_64: 'amd64', aarch64: 'arm64', armv7l: 'arm', i686: '386' };
+
+/** Pure. The version of the API comes from a header that every answer has. */
+export function toInfo(body: InfoBody, apiVersion: string): EngineInfo {
+  return {
+    version: body.ServerVersion,
+    apiVersion,
+    architecture: ARCHITECTURES[body.Architecture] ?? body.Architecture,
+    cpus: body.NCPU,
+    memoryBytes: body.MemTotal,
+    cgroupVersion: body.CgroupVersion === '2' ? '2' : '1',
+    runtimes: Object.keys(body.Runtimes ?? {}),
+    defaultRuntime: body.DefaultRuntime,
+    rootless: (body.SecurityOptions ?? []).includes('name=rootless'),
+  };
+}
