@@ -105,14 +105,17 @@ export function createEngineHttp(client: DockerClient, clock: Clock, limitMs: nu
     }
   }
 
+  async function json<T>(call: Call): Promise<Answer<T>> {
+    return exchange(call, async (response) => ({
+      status: response.statusCode ?? 0,
+      headers: response.headers,
+      value: parseAnswer(await readText(response), `${call.method} ${call.path}`) as T,
+    }));
+  }
+
   return {
     exchange,
-    json: <T>(call: Call) =>
-      exchange(call, async (response) => ({
-        status: response.statusCode ?? 0,
-        headers: response.headers,
-        value: parseAnswer(await readText(response), `${call.method} ${call.path}`) as T,
-      })),
+    json,
     close() {
       closed = true;
       for (const controller of open) controller.abort();
