@@ -1,0 +1,56 @@
+import type { ContainerSpec, Mount } from '../containers/spec.ts';
+import { LABELS } from './labels.ts';
+import type { ContainerPlan } from './plan.ts';
+
+/** Where the bootstrap finds its channel folder (docs/protocol.md). */
+export const CHANNEL_PATH = '/run/worker-front';
+/** Where a function's code and installed dependencies are. */
+export const FUNCTION_PATH = '/function';
+/** The user `function` of every runtime image. */
+export const SANDBOX_USER = '10001:10001';
+
+export interface SandboxContainer {
+  id: string;
+  name: string;
+  image: string;
+  plan: ContainerPlan;
+  /** Network to attach to: a name, or `none`. */
+  network: string;
+  channelDir: string;
+  /** Code folder of a stem sandbox on the host; the code is in the image when left out. */
+  functionDir?: string;
+  node: string;
+  /** What a sandbox made for one function carries; a stem has none. */
+  function?: { name: string; version: string };
+  extraLabels?: Record<string, string>;
+}
+
+/** One sandbox's container in the engine's words; safety defaults are added by the engine adapter. */
+export function sandboxSpec(sandbox: SandboxContainer): ContainerSpec {
+  const mounts: Mount[] = [{ hostPath: sandbox.channelDir, containerPath: CHANNEL_PATH, readOnly: true }];
+  if (sandbox.functionDir !== undefined) {
+    mounts.push({ hostPath: sandbox.functionDir, containerPath: FUNCTION_PATH, readOnly: true });
+  }
+  return {
+    name: sandbox.name,
+    image: sandbox.image,
+    user: SANDBOX_USER,
+    env: {},
+    labels: {
+      ...sandbox.extraLabels,
+      [LABELS.node]: sandbox.node,
+      [LABELS.sandbox]: sandbox.id,
+      [LABELS.environment]: sandbox.plan.environment,
+      ...(sandbox.function && {
+        [LABELS.function]: sandbox.function.name,
+        [LABELS.version]: sandbox.function.version,
+      }),
+    },
+    mounts,
+    limits: sandbox.plan.limits,
+    tmpBytes: sandbox.plan.tmpBytes,
+    network: sandbox.network,
+    runtime: sandbox.plan.runtime,
+    hostname: 'sandbox',
+  };
+}

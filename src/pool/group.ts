@@ -1,0 +1,306 @@
+import type { Clock } from '../lib/clock.ts';
+import { deferred } from '../lib/deferred.ts';
+import { hasCode, WorkerFrontError } from '../lib/errors.ts';
+import { type Fate, Lease, type LeaseStart } from './lease.ts';
+import type { FunctionImage, SandboxPlan } from './plan.ts';
+import type { Sandbox, StartTimings } from './sandbox.ts';
+import { Waiter } from './waiter.ts';
+
+/** What a group needs of the pool around it. */
+export interface GroupContext {
+  clock: Clock;
+  queueLimit(): number;
+  queueTimeoutMs(): number;
+  /** Makes (or finds) the function image; one build however many ask. */
+  functionImage(plan: SandboxPlan): Promise<FunctionImage>;
+  /** Something changed: a sandbox may be wanted, or one may be free. Called on every call: must be cheap. */
+  changed(group: SandboxGroup): void;
+  /** Takes an ended sandbox away. */
+  remove(sandbox: Sandbox): void;
+}
+
+const NO_TIMINGS: StartTimings = { build: 0, create: 0, start: 0, load: 0 };
+/** A sandbox that is lost while it is made (killed from outside) is made again this often for the same caller. */
+const MAX_LOSSES = 2;
+
+/** All sandboxes and waiting callers of one plan (one version under one set of settings). */
+export class SandboxGroup {
+  readonly plan: SandboxPlan;
+  readonly #context: GroupContext;
+  /** With room for a call; the most recently used last, so that surplus ones age at the front. */
+  readonly #free: Sandbox[] = [];
+  readonly #members = new Set<Sandbox>();
+  readonly #waiters: Waiter[] = [];
+  #image: FunctionImage | undefined;
+  /** When the build that callers waited for ended. */
+  #builtAt = Number.NEGATIVE_INFINITY;
+  #preparing: Promise<void> | undefined;
+  #retired = false;
+  /** Sandboxes that are being made now. */
+  starting = 0;
+  /** Sandboxes that should be ready ahead of calls. */
+  target = 0;
+  lastUsed: number;
+
+  constructor(plan: SandboxPlan, context: GroupContext) {
+    this.plan = plan;
+    this.#context = context;
+    this.lastUsed = context.clock.now();
+    this.target = plan.prewarm;
+  }
+
+  get waiting(): number {
+    return this.#waiters.length;
+  }
+
+  get size(): number {
+    return this.#members.size + this.starting;
+  }
+
+  /** Without a call in flight, oldest first. */
+  get idle(): Sandbox[] {
+    return this.#free.filter((sandbox) => sandbox.state === 'ready');
+  }
+
+  get members(): ReadonlySet<Sandbox> {
+    return this.#members;
+  }
+
+  get retired(): boolean {
+    return this.#retired;
+  }
+
+  /** The image to start sandboxes from, once it is there. */
+  get image(): FunctionImage | undefined {
+    return this.#image;
+  }
+
+  /** True when nothing lives or waits here. */
+  get isEmpty(): boolean {
+    return this.size === 0 && this.#waiters.length === 0 && this.#preparing === undefined;
+  }
+
+  /** A caller waits for whom nothing is being made yet, and the image is there. */
+  get wantsStart(): boolean {
+    return this.#image !== undefined && this.#waiters.length > this.starting && this.size < this.plan.maxSandboxes;
+  }
+
+  /** Fewer sandboxes than wished are ready, or on their way, ahead of calls. */
+  get wantsSpare(): boolean {
+    if (this.#retired || this.#image === undefined) return false;
+    return this.idle.length + this.starting - this.#waiters.length < this.target && this.size < this.plan.maxSandboxes;
+  }
+
+  /**
+   * The right to run one call: in a ready sandbox at once, or when one becomes ready. Rejects with
+   * `too_many_requests` (queue full), `node_overloaded` (waited too long), the reason why no sandbox can be made, or the signal's reason.
+   */
+  async acquire(signal?: AbortSignal): Promise<Lease> {
+    this.lastUsed = this.#context.clock.now();
+    const ready = this.#takeFree();
+    if (ready) return this.#lease(ready, this.#startOf(ready), 0, NO_TIMINGS);
+    if (this.#waiters.length >= this.#context.queueLimit()) {
+      throw new WorkerFrontError(
+        'too_many_requests',
+        `${this.#waiters.length} calls of '${this.plan.functionName}' are waiting already (QUEUE_LIMIT); try again later`,
+        { retryAfter: 1 },
+      );
+    }
+    return this.#wait(signal);
+  }
+
+  /** Builds the image if it is not there. Rejects with the reason. */
+  async prepareImage(): Promise<FunctionImage> {
+    if (this.#image) return this.#image;
+    const image = await this.#context.functionImage(this.plan);
+    this.#image = image;
+    if (image.built) this.#builtAt = this.#context.clock.now();
+    return image;
+  }
+
+  /** The image is gone from the engine: the next start makes it again. */
+  forgetImage(): void {
+    this.#image = undefined;
+    if (this.#waiters.length > 0) this.#ensureImage();
+  }
+
+  /** A sandbox of this plan has become ready. */
+  adopt(sandbox: Sandbox): void {
+    this.#members.add(sandbox);
+    sandbox.channel?.onClosed(({ reason }) => this.lost(sandbox, reason));
+    this.#offer(sandbox);
+    if (this.#retired) this.expire(sandbox);
+  }
+
+  /** The making of a sandbox failed: one caller hears the reason (or gets another try when it was lost by accident). */
+  startFailed(error: unknown): void {
+    const waiter = this.#waiters[0];
+    if (waiter === undefined) return;
+    if (hasCode(error, 'sandbox_lost') && waiter.losses < MAX_LOSSES) {
+      waiter.losses += 1;
+      return;
+    }
+    this.#waiters.shift();
+    waiter.fail(error);
+  }
+
+  /** Says again for which callers something is being made; their time limits stand still. */
+  coverWaiters(): void {
+    const covered = this.#preparing ? this.#waiters.length : this.starting;
+    for (const [index, waiter] of this.#waiters.entries()) waiter.setCovered(index < covered);
+  }
+
+  /** Takes an idle sandbox out, to be removed. */
+  expire(sandbox: Sandbox): void {
+    if (sandbox.state !== 'ready') return;
+    this.#unlist(sandbox);
+    sandbox.move('expired');
+    this.#drop(sandbox);
+  }
+
+  /** No new calls come: idle sandboxes go now, busy ones after their last call. Waiting callers still get one. */
+  retire(): void {
+    this.#retired = true;
+    this.target = 0;
+    for (const sandbox of this.idle) this.expire(sandbox);
+    for (const sandbox of this.#members) {
+      if (sandbox.state !== 'busy') continue;
+      this.#unlist(sandbox);
+      sandbox.move('draining');
+    }
+  }
+
+  /** Rejects every waiting caller. */
+  rejectWaiting(error: unknown): void {
+    for (const waiter of this.#waiters.splice(0)) waiter.fail(error);
+  }
+
+  /** The channel of a sandbox has ended. */
+  lost(sandbox: Sandbox, reason: string): void {
+    if (sandbox.lostReason === '') sandbox.lostReason = reason;
+    this.#unlist(sandbox);
+    if (sandbox.state === 'removed' || sandbox.state === 'lost' || sandbox.state === 'expired') return;
+    // A call in flight still reads the sandbox's memory figures: it is taken away at release.
+    const busy = sandbox.inFlight > 0;
+    sandbox.move('lost');
+    if (!busy) this.#drop(sandbox);
+  }
+
+  #startOf(sandbox: Sandbox): LeaseStart {
+    return sandbox.served > 0 ? 'reused' : 'pooled';
+  }
+
+  #takeFree(): Sandbox | undefined {
+    const sandbox = this.#free.at(-1);
+    if (sandbox && sandbox.inFlight + 1 >= this.plan.load.concurrency) this.#free.pop();
+    return sandbox;
+  }
+
+  #unlist(sandbox: Sandbox): void {
+    const index = this.#free.indexOf(sandbox);
+    if (index >= 0) this.#free.splice(index, 1);
+  }
+
+  #lease(sandbox: Sandbox, start: LeaseStart, queueMs: number, timings: StartTimings): Lease {
+    if (sandbox.state === 'ready') sandbox.move('busy');
+    sandbox.inFlight += 1;
+    sandbox.served += 1;
+    return new Lease(sandbox, { start, queueMs, timings }, (released, fate) => this.#release(released, fate));
+  }
+
+  async #wait(signal: AbortSignal | undefined): Promise<Lease> {
+    signal?.throwIfAborted();
+    const result = deferred<Lease>();
+    const timeoutMs = this.#context.queueTimeoutMs();
+    const waiter = new Waiter(
+      { clock: this.#context.clock, timeoutMs, onTimeout: (late) => this.#giveUp(late, overloaded(timeoutMs)) },
+      result,
+    );
+    this.#waiters.push(waiter);
+    const onAbort = () => this.#giveUp(waiter, signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#ensureImage();
+    this.#context.changed(this);
+    try {
+      return await result.promise;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  #giveUp(waiter: Waiter, reason: unknown): void {
+    const index = this.#waiters.indexOf(waiter);
+    if (index < 0) return;
+    this.#waiters.splice(index, 1);
+    waiter.fail(reason);
+    this.#context.changed(this);
+  }
+
+  #ensureImage(): void {
+    if (this.#image || this.#preparing) return;
+    this.#preparing = this.prepareImage()
+      .then(
+        () => undefined,
+        (error: unknown) => this.rejectWaiting(error),
+      )
+      .finally(() => {
+        this.#preparing = undefined;
+        this.#context.changed(this);
+      });
+  }
+
+  /** Gives a free sandbox to the callers who wait longest, in this very turn of the event loop; else it is idle. */
+  #offer(sandbox: Sandbox): void {
+    while (sandbox.free) {
+      const waiter = this.#waiters.shift();
+      if (!waiter) break;
+      waiter.give(this.#leaseFor(sandbox, waiter));
+    }
+    if (sandbox.free && !this.#free.includes(sandbox)) this.#free.push(sandbox);
+    this.#context.changed(this);
+  }
+
+  #leaseFor(sandbox: Sandbox, waiter: Waiter): Lease {
+    const waited = this.#context.clock.now() - waiter.since;
+    if (sandbox.served > 0) return this.#lease(sandbox, 'reused', waited, NO_TIMINGS);
+    const sawBuild = waiter.since < this.#builtAt;
+    const timings = { ...sandbox.timings, build: sawBuild ? (this.#image?.buildMs ?? 0) : 0 };
+    const making = timings.build + timings.create + timings.start + timings.load;
+    return this.#lease(sandbox, sawBuild ? 'built' : sandbox.origin, Math.max(0, waited - making), timings);
+  }
+
+  #release(sandbox: Sandbox, fate: Fate): void {
+    sandbox.inFlight -= 1;
+    sandbox.idleSince = this.#context.clock.now();
+    this.lastUsed = sandbox.idleSince;
+    const discard = fate === 'discard' || this.plan.load.isolation === 'container' || this.#retired;
+    if (sandbox.state === 'busy' && discard) {
+      this.#unlist(sandbox);
+      sandbox.move('draining');
+    }
+    if (sandbox.inFlight > 0) {
+      if (sandbox.state === 'busy') this.#offer(sandbox);
+      return;
+    }
+    if (sandbox.state === 'busy') {
+      sandbox.move('ready');
+      this.#offer(sandbox);
+      return;
+    }
+    this.#drop(sandbox);
+  }
+
+  #drop(sandbox: Sandbox): void {
+    this.#members.delete(sandbox);
+    this.#context.remove(sandbox);
+    this.#context.changed(this);
+  }
+}
+
+function overloaded(timeoutMs: number): WorkerFrontError {
+  return new WorkerFrontError(
+    'node_overloaded',
+    `no sandbox became free within ${timeoutMs / 1000} s (QUEUE_TIMEOUT); try again later`,
+    { retryAfter: 2 },
+  );
+}

@@ -1,0 +1,192 @@
+import { randomInt, randomUUID } from 'node:crypto';
+import type { ChannelFolder } from '../channel/listener.ts';
+import type { ContainerEngine } from '../containers/engine.ts';
+import type { Clock } from '../lib/clock.ts';
+import { deferred } from '../lib/deferred.ts';
+import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import { sandboxSpec } from './container-spec.ts';
+import type { Death, DeathWatch } from './deaths.ts';
+import type { ContainerPlan, NetworkKind, SandboxPlan } from './plan.ts';
+import { Sandbox } from './sandbox.ts';
+
+export interface LauncherOptions {
+  /** This node's id, for labels. */
+  node: string;
+  extraLabels?: Record<string, string>;
+  clock: Clock;
+  logger: Logger;
+}
+
+export interface LauncherDeps {
+  engine: Pick<
+    ContainerEngine,
+    'createContainer' | 'startContainer' | 'removeContainer' | 'containerLogs' | 'updateLimits'
+  >;
+  deaths: Pick<DeathWatch, 'watch'>;
+  /** Makes a private folder with a listening socket. */
+  openChannelFolder(sandboxId: string): Promise<ChannelFolder>;
+  /** The name of the node's network of that kind. */
+  networkName(kind: NetworkKind): Promise<string>;
+}
+
+export interface LaunchRequest {
+  image: string;
+  imageName: string;
+  /** `hf_<slug>` or a stem's own prefix; five digits are added twice, as HotFunctions did. */
+  namePrefix: string;
+  plan: ContainerPlan;
+  function?: { name: string; version: string };
+  functionDir?: string;
+  initTimeoutMs: number;
+}
+
+const LOG_TAIL_BYTES = 4096;
+
+function fiveDigits(): string {
+  return String(randomInt(100_000)).padStart(5, '0');
+}
+
+/** Makes sandboxes: channel folder, container, start, dial-in, load. Knows nothing of who will use them. */
+export class Launcher {
+  readonly #options: LauncherOptions;
+  readonly #deps: LauncherDeps;
+
+  constructor(options: LauncherOptions, deps: LauncherDeps) {
+    this.#options = options;
+    this.#deps = deps;
+  }
+
+  /**
+   * Starts a container and waits until its bootstrap has dialled in; the sandbox is then in state `stem`.
+   * Rejects with `init_timeout`, `init_failed` (with the container's own last words), `engine_unavailable`; nothing is
+   * left then. A container that was killed from outside is `sandbox_lost`.
+   */
+  async launch(request: LaunchRequest): Promise<Sandbox> {
+    const sandbox = new Sandbox({
+      id: randomUUID().replaceAll('-', '').slice(0, 16),
+      containerName: `${request.namePrefix}__${fiveDigits()}_${fiveDigits()}`,
+      imageName: request.imageName,
+      plan: request.plan,
+    });
+    const { clock } = this.#options;
+    const death = deferred<Death>();
+    let unwatch = () => {};
+    const began = clock.now();
+    const network = await this.#deps.networkName(request.plan.network);
+    const folder = await this.#deps.openChannelFolder(sandbox.id);
+    sandbox.destroy = this.#destroyer(sandbox, folder, () => unwatch());
+    try {
+      const spec = sandboxSpec({
+        id: sandbox.id,
+        name: sandbox.containerName,
+        image: request.image,
+        plan: request.plan,
+        network,
+        channelDir: folder.dir,
+        functionDir: request.functionDir,
+        node: this.#options.node,
+        function: request.function,
+        extraLabels: this.#options.extraLabels,
+      });
+      sandbox.containerId = await this.#deps.engine.createContainer(spec);
+      const created = clock.now();
+      sandbox.timings.create = created - began;
+      sandbox.move('starting');
+      unwatch = this.#deps.deaths.watch(sandbox.containerId, (how) => death.resolve(how));
+      await this.#start(sandbox, folder, death.promise, request.initTimeoutMs);
+      sandbox.timings.start = clock.now() - created;
+      sandbox.move('stem');
+      return sandbox;
+    } catch (error) {
+      sandbox.move('lost');
+      await sandbox.destroy();
+      sandbox.move('removed');
+      throw error;
+    }
+  }
+
+  /** Loads a function into a sandbox in state `stem`; it is `ready` then, or the call rejects and it is `lost`. */
+  async load(sandbox: Sandbox, plan: SandboxPlan): Promise<void> {
+    const { clock } = this.#options;
+    const began = clock.now();
+    sandbox.move('loading');
+    sandbox.plan = plan;
+    const timeout = new AbortController();
+    const timer = clock.after(plan.initTimeoutMs, () => timeout.abort(initTimeout(plan.initTimeoutMs)));
+    try {
+      if (!sandbox.channel) throw new WorkerFrontError('sandbox_lost', 'the sandbox ended before it was loaded');
+      await sandbox.channel.load(plan.load, { signal: timeout.signal });
+      sandbox.timings.load = clock.now() - began;
+      sandbox.idleSince = clock.now();
+      sandbox.move('ready');
+    } catch (error) {
+      sandbox.lostReason = messageOf(error);
+      if (!sandbox.ending) sandbox.move('lost');
+      throw error;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  async #start(sandbox: Sandbox, folder: ChannelFolder, death: Promise<Death>, timeoutMs: number): Promise<void> {
+    const containerId = sandbox.containerId ?? '';
+    const stop = new AbortController();
+    const timer = this.#options.clock.after(timeoutMs, () => stop.abort(initTimeout(timeoutMs)));
+    const accepted = folder.accept({ signal: stop.signal });
+    // The dial-in may be waited for in vain when `start` fails first.
+    accepted.catch(() => undefined);
+    try {
+      await this.#deps.engine.startContainer(containerId);
+      const first = await Promise.race([accepted, death.then((how) => ({ how }))]);
+      if ('how' in first) throw await this.#diedEarly(containerId, first.how);
+      sandbox.channel = first;
+    } catch (error) {
+      stop.abort(error);
+      throw error;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  async #diedEarly(containerId: string, how: Death): Promise<WorkerFrontError> {
+    const output = await this.#deps.engine.containerLogs(containerId, LOG_TAIL_BYTES).catch(() => '');
+    if (how.oom) {
+      return new WorkerFrontError('out_of_memory', 'the sandbox ran out of memory before it was ready', {
+        details: { output },
+      });
+    }
+    if (output.trim() === '' && (how.exitCode === undefined || how.exitCode === 137)) {
+      return new WorkerFrontError('sandbox_lost', 'the sandbox was removed before it was ready');
+    }
+    return new WorkerFrontError(
+      'init_failed',
+      `the sandbox ended before it was ready (exit code ${how.exitCode ?? 'unknown'})${output ? `: ${output.trim()}` : ''}`,
+      { details: { exitCode: how.exitCode, output } },
+    );
+  }
+
+  /** Frees a sandbox's container and folder, once; a failure is tried again by the left-over sweep, so only logged. */
+  #destroyer(sandbox: Sandbox, folder: ChannelFolder, unwatch: () => void): () => Promise<void> {
+    let running: Promise<void> | undefined;
+    const destroy = async () => {
+      unwatch();
+      await sandbox.channel?.close();
+      try {
+        if (sandbox.containerId !== undefined) await this.#deps.engine.removeContainer(sandbox.containerId);
+      } catch (error) {
+        const level = hasCode(error, 'engine_unavailable') ? 'debug' : 'warn';
+        this.#options.logger[level]({ sandbox: sandbox.id, reason: messageOf(error) }, 'cannot remove a container');
+      }
+      await folder.close();
+    };
+    return () => {
+      running ??= destroy();
+      return running;
+    };
+  }
+}
+
+function initTimeout(ms: number): WorkerFrontError {
+  return new WorkerFrontError('init_timeout', `the function was not ready within ${ms / 1000} s (INIT_TIMEOUT)`);
+}

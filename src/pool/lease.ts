@@ -1,0 +1,48 @@
+import type { InvocationOutcome, SandboxChannel } from '../channel/channel.ts';
+import type { CancelReason, StartRequest } from '../channel/messages.ts';
+import type { Sandbox, StartTimings } from './sandbox.ts';
+
+export type LeaseStart = 'reused' | 'pooled' | 'stem' | 'cold' | 'built';
+
+/** What becomes of a sandbox after a call: kept for the next one, or taken away. */
+export type Fate = 'keep' | 'discard';
+
+export interface LeaseFacts {
+  start: LeaseStart;
+  /** Waiting that was not the making of a sandbox, in fractional milliseconds. */
+  queueMs: number;
+  /** What this call waited for; all zero when it found a ready sandbox. */
+  timings: StartTimings;
+}
+
+/** The right to run one call in a sandbox. Must be released exactly once. */
+export class Lease {
+  readonly sandbox: Sandbox;
+  readonly facts: LeaseFacts;
+  readonly #onRelease: (sandbox: Sandbox, fate: Fate) => void;
+  #released = false;
+
+  constructor(sandbox: Sandbox, facts: LeaseFacts, onRelease: (sandbox: Sandbox, fate: Fate) => void) {
+    this.sandbox = sandbox;
+    this.facts = facts;
+    this.#onRelease = onRelease;
+  }
+
+  /** Runs one call. `lost` with `started: false` means that the sandbox never heard of it. */
+  async run(call: StartRequest, event: Uint8Array): Promise<InvocationOutcome> {
+    const channel: SandboxChannel | undefined = this.sandbox.channel;
+    if (channel && !this.sandbox.ending) return channel.start(call, event);
+    return { kind: 'lost', reason: this.sandbox.lostReason, started: false, logs: { pieces: [], droppedBytes: 0 } };
+  }
+
+  cancel(id: string, reason: CancelReason): void {
+    this.sandbox.channel?.cancel(id, reason);
+  }
+
+  /** Idempotent. */
+  release(fate: Fate): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#onRelease(this.sandbox, fate);
+  }
+}

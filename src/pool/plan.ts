@@ -1,0 +1,39 @@
+import type { LoadRequest } from '../channel/messages.ts';
+import type { ResourceLimits } from '../containers/spec.ts';
+
+/** The name of a container network, or `none`. */
+export type NetworkKind = 'outbound' | 'public' | 'none';
+
+/** Everything that decides how the container of a sandbox is made before a function is loaded into it. */
+export interface ContainerPlan {
+  /** Real environment name, for example `python3.11`. */
+  environment: string;
+  limits: ResourceLimits;
+  tmpBytes: number;
+  network: NetworkKind;
+  runtime: string | undefined;
+}
+
+/** How sandboxes of one version under the present settings are made and used. */
+export interface SandboxPlan extends ContainerPlan {
+  /** Sandboxes of equal keys are interchangeable. */
+  key: string;
+  /** `name@version` */
+  versionKey: string;
+  functionName: string;
+  version: string;
+  maxSandboxes: number;
+  prewarm: number;
+  initTimeoutMs: number;
+  load: LoadRequest;
+}
+
+export interface FunctionImage {
+  /** Full name with tag. */
+  image: string;
+  /** As in `Meta.ImageName`. */
+  imageName: string;
+  /** True when this call (or one that it waited for) built it. */
+  built: boolean;
+  buildMs: number;
+}

@@ -1,0 +1,39 @@
+import type { Sandbox } from './sandbox.ts';
+
+/**
+ * Takes sandboxes away behind the calls, and knows what is still going: the memory of a sandbox counts until its
+ * container is gone.
+ */
+export class Removals {
+  readonly #running = new Map<Sandbox, Promise<void>>();
+  readonly #onRemoved: (sandbox: Sandbox) => void;
+  #pendingBytes = 0;
+
+  constructor(onRemoved: (sandbox: Sandbox) => void) {
+    this.#onRemoved = onRemoved;
+  }
+
+  /** Memory that will be free when the removals that run now have ended, in bytes. */
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  /** Starts the removal of a sandbox that is in an ending state. Idempotent. */
+  remove(sandbox: Sandbox): void {
+    if (sandbox.state === 'removed' || this.#running.has(sandbox)) return;
+    const bytes = sandbox.reservedBytes;
+    this.#pendingBytes += bytes;
+    const removal = sandbox.destroy().finally(() => {
+      this.#running.delete(sandbox);
+      this.#pendingBytes -= bytes;
+      if (sandbox.state !== 'removed') sandbox.move('removed');
+      this.#onRemoved(sandbox);
+    });
+    this.#running.set(sandbox, removal);
+  }
+
+  /** Resolves when no removal runs. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running.values());
+  }
+}

@@ -1,0 +1,77 @@
+import type { SandboxChannel } from '../channel/channel.ts';
+import type { ContainerPlan, SandboxPlan } from './plan.ts';
+import { ENDING, MOVES, type SandboxState } from './states.ts';
+
+export interface SandboxIdentity {
+  /** Short hexadecimal id, unique on this node. */
+  id: string;
+  containerName: string;
+  imageName: string;
+  plan: ContainerPlan;
+}
+
+/** How the time until a sandbox was ready was spent, in fractional milliseconds. */
+export interface StartTimings {
+  build: number;
+  create: number;
+  start: number;
+  load: number;
+}
+
+/** One container plus its open channel. Only the pool moves it between states. */
+export class Sandbox {
+  readonly id: string;
+  readonly containerName: string;
+  readonly imageName: string;
+  readonly container: ContainerPlan;
+  readonly timings = { create: 0, start: 0, load: 0 };
+  containerId: string | undefined;
+  channel: SandboxChannel | undefined;
+  /** Set once, when a function is loaded. */
+  plan: SandboxPlan | undefined;
+  /** Memory charged to the budget, in bytes. */
+  reservedBytes = 0;
+  inFlight = 0;
+  /** Calls taken since the start. */
+  served = 0;
+  /** Monotonic milliseconds. */
+  idleSince = 0;
+  /** How it came to be: decides `Meta.Start` of the first call that it was made for. */
+  origin: 'cold' | 'stem' = 'cold';
+  /** Why it is `lost`, for the log and the caller. */
+  lostReason = '';
+  /** Kernel OOM kills seen so far. */
+  oomKills = 0;
+  /** Frees what is on the host: channel folder and container. Idempotent. */
+  destroy: () => Promise<void> = async () => undefined;
+  #state: SandboxState = 'creating';
+
+  constructor(identity: SandboxIdentity) {
+    this.id = identity.id;
+    this.containerName = identity.containerName;
+    this.imageName = identity.imageName;
+    this.container = identity.plan;
+  }
+
+  get state(): SandboxState {
+    return this.#state;
+  }
+
+  get ending(): boolean {
+    return ENDING.has(this.#state);
+  }
+
+  /** True when it can take one more call now. */
+  get free(): boolean {
+    if (this.#state === 'ready') return true;
+    return this.#state === 'busy' && this.plan !== undefined && this.inFlight < this.plan.load.concurrency;
+  }
+
+  /** Throws on a move that the table does not allow: that is a fault of the pool, never of a caller. */
+  move(to: SandboxState): void {
+    if (!MOVES[this.#state].includes(to)) {
+      throw new Error(`sandbox ${this.id} cannot move from ${this.#state} to ${to}`);
+    }
+    this.#state = to;
+  }
+}
