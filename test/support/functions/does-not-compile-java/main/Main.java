@@ -1,0 +1,7 @@
+package main;
+
+public class Main {
+  public static Object lambda_handler() {
+    return undeclared;
+  }
+}

@@ -1,0 +1,3 @@
+const { env } = require('node:process');
+
+exports.handle = () => env.MINE;

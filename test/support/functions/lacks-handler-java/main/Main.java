@@ -1,0 +1,7 @@
+package main;
+
+public class Main {
+  public static Object other() {
+    return 1;
+  }
+}

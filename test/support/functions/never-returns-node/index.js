@@ -1,0 +1,4 @@
+exports.handle = () => {
+  console.log('started');
+  for (;;);
+};

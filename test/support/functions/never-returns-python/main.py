@@ -1,0 +1,4 @@
+def lambda_handler(event, context):
+    print("started", flush=True)
+    while True:
+        pass

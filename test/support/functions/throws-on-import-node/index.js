@@ -1,0 +1,2 @@
+console.log('importing');
+throw new TypeError('thrown while importing');
