@@ -98,8 +98,9 @@ export interface EventSubscription {
  * Contract:
  * - All methods may be called concurrently; calls for different containers never wait for each other.
  * - Failures are `WorkerFrontError`: `engine_unavailable` when the engine does not answer (the call may or may not
- *   have taken effect), `build_failed`/`build_timeout`/`storage_full` from builds, `internal_error` otherwise.
- *   An aborted `signal` rejects with the signal's reason.
+ *   have taken effect), `storage_full` when its disk is, `build_failed` from builds, `conflict` for a name or thing that
+ *   is taken, `internal_error` otherwise. Refusals that a caller can act on have a reason: `hasReason` in
+ *   `engine-errors.ts`. An aborted `signal` rejects with the signal's reason, whatever that is.
  * - "Idempotent" methods succeed when the wanted state is already there, including "no such container".
  */
 export interface ContainerEngine {
@@ -107,63 +108,92 @@ export interface ContainerEngine {
   /** Cheap check that the engine answers. */
   ping(options?: Waiting): Promise<void>;
 
-  /** Creates a container that is not started yet. A taken name or an unknown image is an error. */
+  /**
+   * Creates a container that is not started yet. Errors: a taken name (`conflict`, reason `name_taken`), an unknown
+   * image (reason `unknown_image`; see `hasReason`), a spec that is not safe.
+   */
   createContainer(spec: ContainerSpec, options?: Waiting): Promise<string>;
-  /** Starts a created container. Idempotent. A command that cannot be run is an error with the engine's words. */
+  /**
+   * Starts a created container. Idempotent. What cannot be run (command, user, working folder, network) is an error
+   * with the engine's words (reason `not_startable`); the container stays `created`, and never exits.
+   */
   startContainer(id: string, options?: Waiting): Promise<void>;
   /**
    * Resolves at the container's next exit. The request has reached the engine when the outer promise resolves, so
-   * that an exit right after a following `startContainer` is not missed.
+   * that an exit right after a following `startContainer` is not missed. A container that is removed has exited, also
+   * one that never ran (code 0). A container that can't be started does not exit: abort the signal, or remove it.
+   * `exit` may be left alone: its rejection is never an unhandled one.
    */
   watchExit(id: string, options?: Waiting): Promise<{ exit: Promise<ContainerExit> }>;
   /** Sends a signal (default SIGKILL). Idempotent: a container that does not run or exist is no error. */
   killContainer(id: string, signal?: string): Promise<void>;
   /** Kills and removes a container with its anonymous volumes. Idempotent. Resolves when it is gone. */
   removeContainer(id: string): Promise<void>;
-  /** Changes the limits of a running or created container. */
+  /** Changes the limits of a running or created container, all at once. No such container is an error. */
   updateLimits(id: string, limits: ResourceLimits): Promise<void>;
   /** undefined when there is no such container. */
   inspectContainer(id: string): Promise<ContainerState | undefined>;
   /** All containers, running or not, that carry every given label. */
   listContainers(labels: Record<string, string>): Promise<ContainerSummary[]>;
-  /** The last output of the container itself (stdout and stderr together), at most `maxBytes` from its end. */
+  /**
+   * The last output of the container itself (stdout and stderr together), at most `maxBytes` from its end, whole
+   * UTF-8 characters. Also of a container that has exited or never ran. No such container is an error.
+   */
   containerLogs(id: string, maxBytes: number): Promise<string>;
   /** undefined when the cgroup cannot be read (remote engine, container gone). */
   memoryUsage(id: string): Promise<MemoryUsage | undefined>;
   /** Sets the peak back to the present use; does nothing where that is not possible. */
   resetMemoryPeak(id: string): Promise<void>;
-  /** A tar stream of a path inside a container (running or not). */
+  /**
+   * A tar stream of a path inside a container (running or not). Its reader reads it to the end or destroys it; an
+   * abort destroys it with the signal's reason. No such path or container is an error.
+   */
   exportPath(id: string, path: string, options?: Waiting): Promise<Readable>;
 
   /**
    * Builds an image from a tar stream. Reads the output to its end; an error inside the stream rejects with
-   * `build_failed`, whose `details.output` has the last lines. Aborting the signal cancels the build in the engine.
-   * Returns the image's id.
+   * `build_failed`, whose `details.output` (array of strings) has the last 40 lines, or `storage_full`. Aborting the
+   * signal cancels the build in the engine. `context` is destroyed when the build is over, whatever its outcome; its
+   * own error is rejected with as it is. Returns the image's id.
    */
   buildImage(context: Readable, options: BuildOptions): Promise<string>;
   /** undefined when there is no such image. */
   inspectImage(name: string): Promise<ImageState | undefined>;
   /** Images that carry every given label. */
   listImages(labels: Record<string, string>): Promise<ImageState[]>;
-  /** Idempotent. An image in use by a container is left alone and gives `false`. */
+  /**
+   * Takes the name away, and the image with its last name. Idempotent. An image in use by a container, running or not,
+   * is left alone and gives `false`.
+   */
   removeImage(name: string): Promise<boolean>;
   tagImage(name: string, tag: string): Promise<void>;
-  /** Reads the pull to its end; rejects with `engine_unavailable` (no registry) or `internal_error` (in-stream error). */
+  /**
+   * Reads the pull to its end; a name without tag is `latest`. Rejects with `engine_unavailable` (no registry),
+   * `internal_error` (reason `unknown_image`: the registry has it not, or not for us; or an in-stream error), or
+   * `storage_full`.
+   */
   pullImage(name: string, options?: Waiting): Promise<void>;
   /** Removes untagged images that carry every given label and that nothing uses. */
   pruneDanglingImages(labels: Record<string, string>): Promise<void>;
 
-  /** Makes a bridge network when it is not there yet. Idempotent. Returns its id. */
+  /**
+   * Makes a bridge network when it is not there yet. Idempotent. A network of that name with another interface name or
+   * other traffic between containers is a `conflict`. Returns its id.
+   */
   ensureNetwork(spec: NetworkSpec): Promise<string>;
-  /** Idempotent. Containers still attached make it an error. */
+  /** Idempotent. Running containers that are attached make it a `conflict` (reason `in_use`). */
   removeNetwork(name: string): Promise<void>;
   /** Names of networks that carry every given label. */
   listNetworks(labels: Record<string, string>): Promise<string[]>;
 
-  /** Calls `onEvent` for each event of containers that carry every given label, until closed. */
+  /**
+   * Calls `onEvent` for each event of containers that carry every given label, until closed. Misses none that comes
+   * after the call of `subscribe`. Nothing is called after `close`. After a loss the caller subscribes again and lists
+   * containers for what it missed.
+   */
   subscribe(labels: Record<string, string>, onEvent: (event: EngineEvent) => void): Promise<EventSubscription>;
 
-  /** Ends open connections. Idempotent. */
+  /** Ends open connections; what still waits rejects with `engine_unavailable`, and so does every later call. Idempotent. */
   close(): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-import { WorkerFrontError } from '../../lib/errors.ts';
+import { checkLimits, checkSpec } from '../check-spec.ts';
 import type { ContainerSpec, Mount, ResourceLimits } from '../spec.ts';
 
 /** Body of `POST /containers/create` (https://docs.docker.com/reference/api/engine/version/v1.41/#operation/ContainerCreate). */
@@ -62,17 +62,12 @@ const OPEN_FILES = 4096;
 /** When the whole machine is out of memory the kernel shall take a sandbox, not the daemon or the engine. */
 const OOM_SCORE = 100;
 
-/** The engine refuses a limit below this (its own constant). */
-const LEAST_MEMORY = 6 * 1024 * 1024;
-
 /**
  * Everything that the engine is told about a sandbox. Pure. The fixed part is the wall between a function and the
- * machine (docs: "Safety defaults of a sandbox"); no spec can weaken it. A spec that would (root, the host's network,
- * a mount of the engine's socket) is a mistake of ours and throws `internal_error`.
+ * machine; no spec can weaken it, and one that tries is refused (`checkSpec`).
  */
 export function toCreateOptions(spec: ContainerSpec): CreateBody {
-  checkUser(spec.user);
-  checkNetwork(spec.network);
+  checkSpec(spec);
   return {
     Image: spec.image,
     User: spec.user,
@@ -80,7 +75,7 @@ export function toCreateOptions(spec: ContainerSpec): CreateBody {
     ...(spec.entrypoint && { Entrypoint: spec.entrypoint }),
     ...(spec.command && { Cmd: spec.command }),
     ...(spec.hostname !== undefined && { Hostname: spec.hostname }),
-    Env: Object.entries(spec.env).map(toEnv),
+    Env: Object.entries(spec.env).map(([key, value]) => `${key}=${value}`),
     Labels: spec.labels,
     Tty: false,
     OpenStdin: false,
@@ -120,11 +115,8 @@ export function toCreateOptions(spec: ContainerSpec): CreateBody {
 
 /** Limits as create and update take them. Swap is memory plus nothing. Throws `internal_error` for nonsense. */
 export function toLimits(limits: ResourceLimits): LimitsBody {
+  checkLimits(limits);
   const { memoryBytes, cpus, pids } = limits;
-  // For the engine 0 or less means "no limit", for each of them.
-  if (!Number.isSafeInteger(memoryBytes) || memoryBytes < LEAST_MEMORY) throw refused(`memory of ${memoryBytes} bytes`);
-  if (!(cpus >= 0.01 && Number.isFinite(cpus))) throw refused(`${cpus} CPUs`);
-  if (!Number.isSafeInteger(pids) || pids < 1) throw refused(`${pids} processes`);
   return { Memory: memoryBytes, MemorySwap: memoryBytes, NanoCpus: Math.round(cpus * 1e9), PidsLimit: pids };
 }
 
@@ -133,37 +125,10 @@ export function toLimits(limits: ResourceLimits): LimitsBody {
  * bits and devices mean nothing there. 1777 as everywhere: the sandbox's user is not known to be the owner.
  */
 function tmpOptions(bytes: number): string {
-  // size=0 would be "half of the machine's memory".
-  if (!Number.isSafeInteger(bytes) || bytes < 4096) throw refused(`/tmp of ${bytes} bytes`);
   return `rw,exec,nosuid,nodev,mode=1777,size=${bytes}`;
 }
 
+/** `Mounts` and not `Binds`: for those the engine would create a missing folder on the host, owned by root. */
 function toMount(mount: Mount): HostConfig['Mounts'][number] {
-  if (!mount.hostPath.startsWith('/') || !mount.containerPath.startsWith('/')) {
-    throw refused(`a mount of '${mount.hostPath}' at '${mount.containerPath}': paths are absolute`);
-  }
-  if (/(^|\/)docker\.sock$/.test(mount.hostPath)) throw refused("the engine's socket as a mount");
-  // `Mounts` and not `Binds`: the engine would create a missing folder for those, owned by root.
   return { Type: 'bind', Source: mount.hostPath, Target: mount.containerPath, ReadOnly: mount.readOnly };
-}
-
-function toEnv([key, value]: [string, string]): string {
-  if (key === '' || /[=\0]/.test(key) || value.includes('\0')) throw refused(`the environment variable '${key}'`);
-  return `${key}=${value}`;
-}
-
-/** Numbers only: a name would be looked up in the image's own /etc/passwd, where it may well be root's. */
-function checkUser(user: string): void {
-  if (!/^[1-9]\d*:[1-9]\d*$/.test(user)) throw refused(`the user '${user}': it has to be uid:gid in numbers, not root`);
-}
-
-function checkNetwork(network: string): void {
-  if (network === '' || network === 'host' || network.startsWith('container:'))
-    throw refused(`the network '${network}'`);
-}
-
-function refused(what: string): WorkerFrontError {
-  return new WorkerFrontError('internal_error', `A sandbox can't have ${what}.`, {
-    details: { reason: 'unsafe_spec' },
-  });
 }
