@@ -1,0 +1,45 @@
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import { WorkerFrontError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import { errorReply } from './error-reply.ts';
+
+/**
+ * Answers what is no HTTP (garbage, headers over the limit, a request that never ends) on the bare socket, in the one
+ * error shape. Such replies keep the status that HTTP itself has for the case, which proxies act on.
+ */
+export function createClientErrorHandler(deps: { logger: Logger; newId: () => string }) {
+  return (error: Error & { code?: string }, socket: Socket): void => {
+    if (error.code === 'ECONNRESET' || !socket.writable || isReplying(socket)) {
+      socket.destroy();
+      return;
+    }
+    const { status, message } = problemOf(error.code);
+    const id = deps.newId();
+    const { headers, body } = errorReply(new WorkerFrontError('invalid_request', message), id);
+    deps.logger.info({ id, status, code: 'invalid_request', problem: error.code }, 'broken request');
+    const lines = [
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+      ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+      `content-length: ${Buffer.byteLength(body)}`,
+      'connection: close',
+    ];
+    socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
+  };
+}
+
+function problemOf(code: string | undefined): { status: number; message: string } {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return { status: 408, message: 'the request did not arrive in time' };
+    case 'HPE_HEADER_OVERFLOW':
+      return { status: 431, message: 'the request line and headers are over the limit of 16 KiB' };
+    default:
+      return { status: 400, message: 'this is not a valid HTTP/1.1 request' };
+  }
+}
+
+/** A second reply must never follow one whose head is out: the caller would take it for the answer to something else. */
+function isReplying(socket: Socket): boolean {
+  return (socket as Socket & { _httpMessage?: { headersSent?: boolean } | null })._httpMessage?.headersSent === true;
+}

@@ -1,0 +1,71 @@
+import type { FunctionCatalog } from '../functions/catalog.ts';
+import type { Invoker } from '../invoke/invocation.ts';
+import type { Logger } from '../lib/logger.ts';
+
+/** Fixed for the life of the app. */
+export interface HttpOptions {
+  /** Address to listen on; also a `Host` that callers may use. */
+  host: string;
+  /** Bearer tokens, each of which gives full access. Empty: no token is asked for, and the browser guard is on. */
+  apiTokens: readonly string[];
+  /** Further names for the `Host` header while there is no token. */
+  allowedHosts?: readonly string[];
+  /** Milliseconds a client has to send a whole request; 120,000 when left out. */
+  requestTimeoutMs?: number;
+  /** Milliseconds an idle connection stays open; 72,000 when left out (longer than the usual 60 s of load balancers). */
+  keepAliveTimeoutMs?: number;
+  /** Connections at once; further ones are closed at once. 10,000 when left out. */
+  maxConnections?: number;
+}
+
+/** The settings that can change at run time; `config/live.ts` has the rules. */
+export interface RuntimeSettings {
+  /** All values under PascalCase names, HotFunctions' five first. */
+  state(): Record<string, unknown>;
+  /** All or nothing; rejects with `invalid_setting`, which names the field. Names in any spelling. */
+  change(patch: Record<string, unknown>): Promise<{ changed: boolean }>;
+}
+
+/** What `GET /readyz` tells. */
+export interface Readiness {
+  ready: boolean;
+  shuttingDown: boolean;
+  engine: {
+    /** Whether the container engine answers. */
+    ok: boolean;
+    version?: string;
+    /** What is wrong, in one sentence. */
+    problem?: string;
+  };
+  /** `degraded`: the code source does not answer; functions that are on this node go on working. */
+  codeSource: 'ok' | 'degraded';
+  /** What an operator should know, for example which wall could not be built. */
+  warnings: string[];
+}
+
+/** What the app records, and shows at `/metrics`. */
+export interface HttpMetrics {
+  httpStarted(): void;
+  httpFinished(): void;
+  contentType: string;
+  render(): Promise<string>;
+}
+
+export interface HttpDeps {
+  invoker: Invoker;
+  functions: FunctionCatalog;
+  configure: RuntimeSettings;
+  /** Removes this node's idle sandboxes and, if asked, images and bundles. */
+  clear(options: { resetImages: boolean }): Promise<void>;
+  readiness(): Promise<Readiness>;
+  metrics: HttpMetrics;
+  logger: Logger;
+  /** Read at every request, as the limit can change at run time. Bytes. */
+  payloadLimit(): number;
+}
+
+/** What routes get. */
+export interface RouteDeps extends HttpDeps {
+  /** True once new calls are refused. */
+  isDraining(): boolean;
+}

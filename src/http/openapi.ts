@@ -1,0 +1,67 @@
+import swagger from '@fastify/swagger';
+import type { FastifyInstance, FastifySchema } from 'fastify';
+import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
+
+type Transform = typeof jsonSchemaTransform;
+type TransformInput = Parameters<Transform>[0];
+
+/** Collects the routes that are added after it into `GET /openapi.json`. */
+export async function describeRoutes(app: FastifyInstance, options: { authenticated: boolean }): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'worker-front',
+        version: '1',
+        description: 'Runs functions on one machine with Docker. Every error has the shape ErrorReply.',
+      },
+      components: {
+        securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'One of API_TOKEN.' } },
+      },
+      ...(options.authenticated ? { security: [{ token: [] }] } : {}),
+    },
+    transform: jsonSchemaTransform,
+    transformObject: (document) => withoutUnused(withOperationIds(jsonSchemaTransformObject(document) as Document)),
+  });
+}
+
+/**
+ * A route's description for the document alone: the hot path then has no schema work per request, and routes that
+ * read their input themselves are still described.
+ */
+export function documented(schema: FastifySchema) {
+  return { swaggerTransform: (input: TransformInput) => jsonSchemaTransform({ ...input, schema }) };
+}
+
+interface Document {
+  paths?: Record<string, Record<string, { operationId?: string }>>;
+  components?: { schemas?: Record<string, unknown> };
+}
+
+/** One route may have many methods, each of which needs its own name: `getExecute`, `postExecute`, ... */
+function withOperationIds<T extends Document>(document: T): T {
+  for (const [path, operations] of Object.entries(document.paths ?? {})) {
+    const words = path.split(/[^A-Za-z0-9]+/).filter((word) => word !== '');
+    const name = words.map((word) => (word[0] ?? '').toUpperCase() + word.slice(1)).join('');
+    for (const [method, operation] of Object.entries(operations)) operation.operationId = `${method}${name}`;
+  }
+  return document;
+}
+
+/** Drops named schemas that nothing refers to: the transform writes each one twice, for input and for output. */
+function withoutUnused<T extends Document>(document: T): T {
+  const schemas = document.components?.schemas ?? {};
+  const used = new Set<string>();
+  const visit = (part: unknown): void => {
+    for (const [, name] of JSON.stringify(part ?? null).matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
+      if (name === undefined || used.has(name)) continue;
+      used.add(name);
+      visit(schemas[name]);
+    }
+  };
+  visit(document.paths);
+  for (const name of Object.keys(schemas)) {
+    if (!used.has(name)) delete schemas[name];
+  }
+  return document;
+}

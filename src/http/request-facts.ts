@@ -1,0 +1,100 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { ErrorCode } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { HttpMetrics } from './deps.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    facts: RequestFacts;
+  }
+}
+
+const MAX_REQUEST_ID = 128;
+/** Characters of an unknown path in the log. */
+const MAX_PATH = 200;
+/** Status in the log of a request whose caller went away before the reply (nginx's convention). */
+const CALLER_GONE = 499;
+
+/** What is known of one request while it is served, for its log line and its abort. */
+export class RequestFacts {
+  /** The client's own id, cleaned. */
+  readonly requestId: string | undefined;
+  /** Set by routes that name a function. */
+  functionName: string | undefined;
+  /** Set when the reply is an error. */
+  errorCode: ErrorCode | undefined;
+  /** True once the connection was closed before the reply. */
+  gone = false;
+  readonly #startedAt = performance.now();
+  #controller: AbortController | undefined;
+
+  constructor(requestId: string | undefined) {
+    this.requestId = requestId;
+  }
+
+  /** Aborted when the caller goes away. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.gone) this.#controller.abort();
+    }
+    return this.#controller.signal;
+  }
+
+  /** Milliseconds since the request's head was read. */
+  get elapsedMs(): number {
+    return performance.now() - this.#startedAt;
+  }
+
+  callerGone(): void {
+    this.gone = true;
+    this.#controller?.abort();
+  }
+}
+
+/** Starts to follow a request: facts for the routes, one log line and the gauge at its end, whatever the end is. */
+export type Track = (request: FastifyRequest, reply: FastifyReply) => void;
+
+export function createTrack(deps: { logger: Logger; metrics: HttpMetrics }): Track {
+  const { logger, metrics } = deps;
+  return (request, reply) => {
+    const facts = new RequestFacts(cleanRequestId(request.headers['x-request-id']));
+    request.facts = facts;
+    if (facts.requestId !== undefined) reply.header('x-request-id', facts.requestId);
+    metrics.httpStarted();
+    reply.raw.once('close', () => {
+      const { raw } = reply;
+      if (!raw.writableEnded) facts.callerGone();
+      metrics.httpFinished();
+      const fields = {
+        id: request.id,
+        method: request.method,
+        path: request.routeOptions.url ?? pathOf(request),
+        function: facts.functionName,
+        status: facts.gone ? CALLER_GONE : raw.statusCode,
+        code: facts.errorCode,
+        durationMs: Math.round(facts.elapsedMs * 1000) / 1000,
+        requestId: facts.requestId,
+      };
+      if (request.routeOptions.config.quiet) logger.debug(fields, 'request');
+      else logger.info(fields, 'request');
+    });
+  };
+}
+
+/** Of a request that no route serves; without the query, which may carry anything. */
+function pathOf(request: FastifyRequest): string {
+  return (request.raw.url ?? '').split('?', 1)[0]?.slice(0, MAX_PATH) ?? '';
+}
+
+/** Printable ASCII only, at most 128 characters; undefined when nothing is left. */
+export function cleanRequestId(header: string | string[] | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  const text = typeof header === 'string' ? header : header.join(',');
+  const cleaned = text
+    .slice(0, 4 * MAX_REQUEST_ID)
+    .replace(/[^ -~]/g, '')
+    .trim()
+    .slice(0, MAX_REQUEST_ID);
+  return cleaned === '' ? undefined : cleaned;
+}

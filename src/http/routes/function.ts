@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import type { FunctionDetail } from '../../functions/catalog.ts';
+import type { Manifest } from '../../functions/manifest.ts';
+import type { Api } from '../api.ts';
+import type { HttpDeps } from '../deps.ts';
+import { errorResponses, functionDetailSchema, functionNameSchema } from '../schemas.ts';
+import { summaryView } from './functions.ts';
+
+const schema = {
+  summary: 'Inspect one function and its versions',
+  tags: ['functions'],
+  params: z.object({ name: functionNameSchema }),
+  response: {
+    200: { description: 'The function.', content: { 'application/json': { schema: functionDetailSchema } } },
+    ...errorResponses('function_not_found', 'code_source_error'),
+  },
+};
+
+export function functionRoute(app: Api, deps: Pick<HttpDeps, 'functions'>): void {
+  app.get('/functions/:name', { schema }, async (request) => {
+    const { name } = request.params;
+    request.facts.functionName = name;
+    return detailView(await deps.functions.inspect(name, { signal: request.facts.signal }));
+  });
+}
+
+function detailView(detail: FunctionDetail) {
+  return {
+    ...summaryView(detail),
+    Manifest: detail.manifest ? manifestView(detail.manifest) : null,
+    Versions: detail.versions.map((version) => ({
+      Version: version.version,
+      Current: version.current,
+      Bytes: version.bytes,
+      Tag: version.tag,
+      ImageBuilt: version.imageBuilt,
+    })),
+    Problem: detail.problem ? { Code: detail.problem.code, Message: detail.problem.message } : null,
+  };
+}
+
+/** Values of `env` are often secrets; only their names are shown. */
+function manifestView(manifest: Manifest) {
+  return {
+    Environment: manifest.environment,
+    Handler: manifest.handler ?? null,
+    Isolation: manifest.isolation ?? null,
+    Concurrency: manifest.concurrency ?? null,
+    MaxSandboxes: manifest.maxSandboxes ?? null,
+    Timeout: manifest.timeout ?? null,
+    Memory: manifest.memoryBytes ?? null,
+    Cpus: manifest.cpus ?? null,
+    EnvNames: Object.keys(manifest.env ?? {}),
+    Network: manifest.network ?? null,
+    Prewarm: manifest.prewarm ?? null,
+  };
+}

@@ -1,0 +1,51 @@
+import { z } from 'zod';
+import type { FunctionSummary } from '../../functions/catalog.ts';
+import type { Api } from '../api.ts';
+import type { HttpDeps } from '../deps.ts';
+import { errorResponses, functionSummarySchema } from '../schemas.ts';
+
+const schema = {
+  summary: 'List the functions',
+  tags: ['functions'],
+  querystring: z.object({
+    limit: z.coerce
+      .number({ error: 'must be a whole number from 1 to 1000' })
+      .int({ error: 'must be a whole number from 1 to 1000' })
+      .min(1, { error: 'must be a whole number from 1 to 1000' })
+      .max(1000, { error: 'must be a whole number from 1 to 1000' })
+      .default(100)
+      .meta({ description: 'Functions per page.' }),
+    after: z.string().max(256).optional().meta({ description: '`Next` of the page before.' }),
+  }),
+  response: {
+    200: {
+      description: 'Functions in alphabetical order.',
+      content: {
+        'application/json': {
+          schema: z.object({
+            Functions: z.array(functionSummarySchema),
+            Next: z.string().nullable().meta({ description: '`after` of the next page; null on the last one.' }),
+          }),
+        },
+      },
+    },
+    ...errorResponses('code_source_error'),
+  },
+};
+
+export function functionsRoute(app: Api, deps: Pick<HttpDeps, 'functions'>): void {
+  app.get('/functions', { schema }, async (request) => {
+    const { limit, after } = request.query;
+    const { functions, next } = await deps.functions.list({ limit, after, signal: request.facts.signal });
+    return { Functions: functions.map(summaryView), Next: next ?? null };
+  });
+}
+
+export function summaryView(summary: FunctionSummary) {
+  return {
+    Name: summary.name,
+    Version: summary.version ?? null,
+    Environment: summary.environment ?? null,
+    State: summary.state,
+  };
+}

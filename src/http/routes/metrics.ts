@@ -1,0 +1,20 @@
+import { z } from 'zod';
+import type { Api } from '../api.ts';
+import type { HttpDeps } from '../deps.ts';
+import { errorResponses } from '../schemas.ts';
+
+const schema = {
+  summary: 'Metrics for Prometheus',
+  tags: ['health'],
+  response: {
+    200: { description: 'Prometheus text format.', content: { 'text/plain': { schema: z.string() } } },
+    ...errorResponses(),
+  },
+};
+
+export function metricsRoute(app: Api, deps: Pick<HttpDeps, 'metrics'>): void {
+  const config = { whileDraining: true, quiet: true };
+  app.get('/metrics', { schema, config }, async (_request, reply) =>
+    reply.type(deps.metrics.contentType).send(await deps.metrics.render()),
+  );
+}
