@@ -1,0 +1,307 @@
+import { type Deferred, deferred } from '../lib/deferred.ts';
+import { WorkerFrontError } from '../lib/errors.ts';
+import { type Logger, silentLogger } from '../lib/logger.ts';
+import { encodeFrame, type FrameDecoder, type FrameHeader, ProtocolError } from './frames.ts';
+import {
+  type CancelReason,
+  type Failure,
+  type Hello,
+  type LoadRequest,
+  parseSandboxMessage,
+  type StartRequest,
+  type Usage,
+} from './messages.ts';
+import { type Captured, OutputCapture, OutputTail } from './output.ts';
+import type { Transport } from './transport.ts';
+
+/** How an invocation ended. Never a rejection: the caller maps it to a reply. */
+export type InvocationOutcome =
+  | ({
+      kind: 'done';
+      /** What the handler returned, as the runtime wrote it. Not checked to be JSON. */
+      result: Buffer;
+      durationMs: number;
+      logs: Captured;
+    } & Usage)
+  | { kind: 'failed'; failure: Failure; logs: Captured }
+  | {
+      kind: 'lost';
+      reason: string;
+      /** False: the channel was gone before `start` was sent, so the invocation may run elsewhere. */
+      started: boolean;
+      logs: Captured;
+    };
+
+export interface ChannelEnd {
+  reason: string;
+  /** True when the sandbox broke the protocol. */
+  violated: boolean;
+}
+
+export interface ChannelOptions {
+  logger?: Logger;
+  /** Output outside an invocation (loading, idle, or several invocations at once); a hook for the log. */
+  onSandboxOutput?: (stream: 'stdout' | 'stderr', bytes: Buffer) => void;
+}
+
+interface Running {
+  outcome: Deferred<InvocationOutcome>;
+  logs: OutputCapture;
+}
+
+const TAIL_BYTES = 4096;
+/** Largest `log` body that init sends. */
+const MAX_LOG_BODY = 1024 * 1024;
+const NO_LOGS: Captured = Object.freeze({ pieces: [], droppedBytes: 0 });
+
+/**
+ * The daemon's end of one sandbox's channel, from its hello on. Whatever comes from the sandbox is checked; anything
+ * wrong ends the channel, and with it every invocation in flight as `lost`. Bodies are bytes in both directions.
+ */
+export class SandboxChannel {
+  readonly hello: Hello;
+  /** Resolves, never rejects, when the connection has ended. */
+  readonly closed: Promise<ChannelEnd>;
+  readonly #closed = deferred<ChannelEnd>();
+  readonly #transport: Transport;
+  readonly #decoder: FrameDecoder;
+  readonly #logger: Logger;
+  readonly #onSandboxOutput: ChannelOptions['onSandboxOutput'];
+  readonly #running = new Map<string, Running>();
+  readonly #closeCallbacks: ((end: ChannelEnd) => void)[] = [];
+  readonly #tail = new OutputTail(TAIL_BYTES);
+  #state: 'fresh' | 'loading' | 'loaded';
+  #loading: Deferred<{ initMs: number }> | undefined;
+  #logLimit = 0;
+  #end: ChannelEnd | undefined;
+  #bye: string | undefined;
+  /** A runtime that died before it could be told to load. */
+  #loadFailure: WorkerFrontError | undefined;
+
+  constructor(hello: Hello, transport: Transport, decoder: FrameDecoder, options: ChannelOptions = {}) {
+    this.hello = hello;
+    this.closed = this.#closed.promise;
+    this.#transport = transport;
+    this.#decoder = decoder;
+    this.#logger = options.logger ?? silentLogger;
+    this.#onSandboxOutput = options.onSandboxOutput;
+    this.#state = hello.version === undefined ? 'fresh' : 'loaded';
+    decoder.onFrame = (header, body) => this.#onFrame(header, body);
+    decoder.maxBodyBytes = MAX_LOG_BODY;
+    transport.onData = (chunk) => this.#guard(() => decoder.push(chunk));
+    transport.onClosed = (cause) =>
+      this.#finish(this.#bye ?? cause?.message ?? 'the sandbox closed its channel', false);
+  }
+
+  /** Invocations that were started and have not ended. */
+  get inFlight(): number {
+    return this.#running.size;
+  }
+
+  get isOpen(): boolean {
+    return this.#end === undefined;
+  }
+
+  /** Why and how the channel ended; undefined while it is open. */
+  get end(): ChannelEnd | undefined {
+    return this.#end;
+  }
+
+  /** Last output outside invocations (4 KiB): what a runtime printed before it died. */
+  get outputTail(): string {
+    return this.#tail.text();
+  }
+
+  /** Calls back once at the end of the channel, at once when it has ended already. */
+  onClosed(callback: (end: ChannelEnd) => void): void {
+    if (this.#end) callback(this.#end);
+    else this.#closeCallbacks.push(callback);
+  }
+
+  /**
+   * Loads the handler, once per sandbox. Rejects with `init_failed` (details: kind, errorType, message, trace, exitCode,
+   * signal, oomKills, output), with `sandbox_lost` when the channel ends first, or with the signal's reason; an aborted load closes the channel.
+   */
+  load(request: LoadRequest, options: { signal?: AbortSignal } = {}): Promise<{ initMs: number }> {
+    if (this.#loadFailure) return Promise.reject(this.#loadFailure);
+    if (this.#end) return Promise.reject(lostError(this.#end.reason));
+    if (this.#state !== 'fresh') {
+      return Promise.reject(new WorkerFrontError('internal_error', 'this sandbox has loaded a function already'));
+    }
+    const { signal } = options;
+    if (signal?.aborted) return Promise.reject(signal.reason as Error);
+    this.setLimits(request);
+    this.#state = 'loading';
+    const loading = deferred<{ initMs: number }>();
+    this.#loading = loading;
+    this.#send({ type: 'load', ...request });
+    if (!signal) return loading.promise;
+    const onAbort = () => {
+      loading.reject(signal.reason);
+      this.#abandon('the load was given up', false);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    return loading.promise.finally(() => signal.removeEventListener('abort', onAbort));
+  }
+
+  /** Limits that `load` set; to be called by hand for a sandbox that was taken over from an earlier daemon. */
+  setLimits(limits: { resultLimit: number; logLimit: number }): void {
+    this.#logLimit = limits.logLimit;
+    this.#decoder.maxBodyBytes = Math.max(limits.resultLimit, MAX_LOG_BODY);
+  }
+
+  /**
+   * Runs one invocation. The event's bytes must not change until the outcome is there. The deadline is not enforced
+   * here: the caller calls `cancel` when it has passed.
+   */
+  start(request: StartRequest, event: Uint8Array | readonly Uint8Array[]): Promise<InvocationOutcome> {
+    if (this.#end) {
+      return Promise.resolve({ kind: 'lost', reason: this.#end.reason, started: false, logs: NO_LOGS });
+    }
+    if (this.#state !== 'loaded' || this.#running.has(request.id)) {
+      return Promise.reject(new WorkerFrontError('internal_error', 'start before ready, or an id in flight'));
+    }
+    const running: Running = { outcome: deferred(), logs: new OutputCapture(this.#logLimit) };
+    const frame = encodeFrame({ type: 'start', ...request }, event);
+    this.#running.set(request.id, running);
+    this.#transport.write(frame);
+    return running.outcome.promise;
+  }
+
+  /** Asks for the end of an invocation; its outcome follows as `failed` of kind `timeout`. Unknown ids are ignored. */
+  cancel(id: string, reason: CancelReason): void {
+    if (this.#running.has(id)) this.#send({ type: 'cancel', id, reason });
+  }
+
+  /** Asks the sandbox to end itself; `closed` follows. */
+  stop(): void {
+    if (!this.#end) this.#send({ type: 'stop' });
+  }
+
+  /** Ends the connection at once; invocations in flight are `lost`. Idempotent. */
+  close(): Promise<void> {
+    this.#abandon('the daemon closed the channel', false);
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Ends the channel because the sandbox broke the protocol. */
+  fail(violation: ProtocolError): void {
+    this.#logger.warn({ violation: violation.message }, 'a sandbox broke the channel protocol');
+    this.#abandon(`broken protocol: ${violation.message}`, true);
+  }
+
+  #send(header: object): void {
+    this.#transport.write(encodeFrame(header));
+  }
+
+  #guard(read: () => void): void {
+    try {
+      read();
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.fail(error);
+    }
+  }
+
+  #onFrame(header: FrameHeader, body: Buffer): void {
+    const message = parseSandboxMessage(header);
+    switch (message.type) {
+      case 'log':
+        this.#onLog(message.id, message.stream, message.dropped, body);
+        return;
+      case 'done': {
+        const running = this.#take(message.id);
+        const { durationMs, oomKills, peakBytes } = message;
+        const logs = running.logs.captured();
+        running.outcome.resolve({ kind: 'done', result: body, durationMs, oomKills, peakBytes, logs });
+        return;
+      }
+      case 'failed':
+        if (message.id === undefined) {
+          this.#onLoadFailed(message.failure);
+          return;
+        }
+        this.#onFailed(this.#take(message.id), message.failure);
+        return;
+      case 'ready':
+        if (!this.#loading) throw new ProtocolError('ready without load');
+        this.#state = 'loaded';
+        this.#loading.resolve({ initMs: message.initMs });
+        this.#loading = undefined;
+        return;
+      case 'bye':
+        this.#bye = message.reason || 'the sandbox went away';
+        return;
+      case 'hello':
+        throw new ProtocolError('a second hello');
+      default:
+        message satisfies never;
+    }
+  }
+
+  #onLog(id: string | undefined, stream: 'stdout' | 'stderr', dropped: number, body: Buffer): void {
+    if (id === undefined) {
+      this.#tail.add(body);
+      this.#onSandboxOutput?.(stream, body);
+      return;
+    }
+    const running = this.#running.get(id);
+    if (!running) throw new ProtocolError('output of an invocation that is not in flight');
+    if (dropped > 0) running.logs.addDropped(dropped);
+    running.logs.add(stream, body);
+  }
+
+  #onFailed(running: Running, failure: Failure): void {
+    running.outcome.resolve({ kind: 'failed', failure, logs: running.logs.captured() });
+  }
+
+  #onLoadFailed(failure: Failure): void {
+    if (this.#state === 'loaded') throw new ProtocolError('a failed load after ready');
+    const error = initFailed(failure, this.outputTail);
+    if (this.#loading) this.#loading.reject(error);
+    else this.#loadFailure = error;
+    this.#loading = undefined;
+  }
+
+  #take(id: string): Running {
+    const running = this.#running.get(id);
+    if (!running) throw new ProtocolError('the end of an invocation that is not in flight');
+    this.#running.delete(id);
+    return running;
+  }
+
+  #abandon(reason: string, violated: boolean): void {
+    this.#finish(reason, violated);
+    this.#transport.destroy();
+  }
+
+  #finish(reason: string, violated: boolean): void {
+    if (this.#end) return;
+    this.#end = { reason, violated };
+    this.#decoder.stop();
+    this.#loading?.reject(lostError(reason));
+    this.#loading = undefined;
+    for (const running of this.#running.values()) {
+      running.outcome.resolve({ kind: 'lost', reason, started: true, logs: running.logs.captured() });
+    }
+    this.#running.clear();
+    this.#closed.resolve(this.#end);
+    for (const callback of this.#closeCallbacks) callback(this.#end);
+  }
+}
+
+function lostError(reason: string): WorkerFrontError {
+  return new WorkerFrontError('sandbox_lost', `the sandbox was lost: ${reason}`, { details: { reason } });
+}
+
+function initFailed(failure: Failure, output: string): WorkerFrontError {
+  const { kind, errorType, message, trace, exitCode, signal, oomKills } = failure;
+  const said = message ?? (signal === undefined ? `the process exited with ${exitCode}` : `the process got ${signal}`);
+  return new WorkerFrontError('init_failed', `the handler does not load: ${errorType ? `${errorType}: ` : ''}${said}`, {
+    details: { kind, errorType, message, trace, exitCode, signal, oomKills, output: output || undefined },
+  });
+}

@@ -1,0 +1,43 @@
+import type { Socket } from 'node:net';
+
+/**
+ * A connected stream of bytes to one sandbox. Today a Unix socket; a TCP transport (remote engines) can follow.
+ *
+ * Contract: `onData` gets bytes in order and never after `onClosed`; `onClosed` comes exactly once, with the cause when
+ * there was one. Both are set before the next turn of the event loop after the transport was handed out.
+ */
+export interface Transport {
+  onData: (chunk: Buffer) => void;
+  onClosed: (cause: Error | undefined) => void;
+  /** Writes the buffers one after the other, in one system call where possible. Does nothing after the end. */
+  write(buffers: readonly Uint8Array[]): void;
+  /** Ends the connection at once; unsent bytes are lost. Idempotent. */
+  destroy(): void;
+}
+
+const nothing = () => undefined;
+
+export function socketTransport(socket: Socket): Transport {
+  const transport: Transport = {
+    onData: nothing,
+    onClosed: nothing,
+    write(buffers) {
+      if (!socket.writable) return;
+      if (buffers.length === 1 && buffers[0]) {
+        socket.write(buffers[0]);
+        return;
+      }
+      socket.cork();
+      for (const buffer of buffers) socket.write(buffer);
+      socket.uncork();
+    },
+    destroy: () => void socket.destroy(),
+  };
+  let cause: Error | undefined;
+  socket.on('data', (chunk: Buffer) => transport.onData(chunk));
+  socket.on('error', (error) => {
+    cause = error;
+  });
+  socket.on('close', () => transport.onClosed(cause));
+  return transport;
+}
