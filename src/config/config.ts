@@ -37,9 +37,11 @@ export interface Config {
   /** undefined: chosen from the node id (see `runDirOf`). */
   runDir: string | undefined;
   root: boolean;
+  cpus: number;
   logLevel: Settings['LOG_LEVEL'];
   shutdownTimeout: number;
   containerRuntime: string | undefined;
+  containerLabels: Record<string, string>;
   /** Bytes; already multiplied with `MEMORY_OVERCOMMIT`. */
   memoryBudget: number;
   environmentAliases: ReadonlyMap<string, string>;
@@ -119,9 +121,11 @@ export function toConfig(raw: RawSettings, host: Host): Config {
     dataDir,
     runDir: settings.RUN_DIR === undefined ? undefined : resolve(host.cwd, settings.RUN_DIR),
     root: host.root,
+    cpus: host.cpus,
     logLevel: settings.LOG_LEVEL,
     shutdownTimeout: settings.SHUTDOWN_TIMEOUT,
     containerRuntime: settings.CONTAINER_RUNTIME,
+    containerLabels: Object.fromEntries(settings.CONTAINER_LABELS ?? []),
     memoryBudget,
     environmentAliases: settings.ENVIRONMENT_ALIASES ?? new Map(),
     build: {

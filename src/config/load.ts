@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { systemCode, WorkerFrontError } from '../lib/errors.ts';
-import { type Config, type RawSettings, thisHost, toConfig } from './config.ts';
+import { type Config, defaultDataDir, type RawSettings, thisHost, toConfig } from './config.ts';
 import { SETTING_NAMES, type SettingName } from './settings.ts';
 
 export interface LoadOptions {
@@ -43,4 +44,22 @@ function readEnvFile(path: string): Record<string, string | undefined> {
     if (systemCode(cause) === 'ENOENT') return {};
     throw new WorkerFrontError('invalid_setting', `${path} cannot be read (${systemCode(cause)})`, { cause });
   }
+}
+
+/** Where the daemon of these settings keeps its files, without asking for anything else to be set. */
+export function loadDataDir(options: LoadOptions = {}): string {
+  const env = options.env ?? process.env;
+  const host = thisHost(env);
+  const given = rawSettings({ ...options, env }).DATA_DIR;
+  return given ? resolve(host.cwd, given) : defaultDataDir(host);
+}
+
+/** The token that commands send to the daemon. */
+export function loadToken(options: LoadOptions = {}): string | undefined {
+  const env = options.env ?? process.env;
+  return (
+    rawSettings({ ...options, env })
+      .API_TOKEN?.split(',')[0]
+      ?.trim() || undefined
+  );
 }

@@ -80,6 +80,9 @@ export const settingsShape = {
   CONTAINER_RUNTIME: text
     .optional()
     .describe("OCI runtime of sandboxes, for example runsc; the engine's default when not set"),
+  CONTAINER_LABELS: mapping
+    .optional()
+    .describe('own labels for the containers, networks and images that the daemon makes: name=value,...'),
   TMP_LIMIT: size(2 ** 16)
     .default(64 * 2 ** 20)
     .describe('/tmp of a sandbox; charged to its memory, at most a quarter of it'),

@@ -32,6 +32,8 @@ export function planOf(version: FunctionVersion, node: PlanSettings, runtime: st
       tmpBytes: settings.tmpBytes,
       network: settings.network,
       runtime,
+      codeDir: version.bundle.dir,
+      aliased: version.environment.aliased,
       maxSandboxes: settings.maxSandboxes ?? Number.POSITIVE_INFINITY,
       prewarm: settings.prewarm,
       initTimeoutMs: node.initTimeout * 1000,

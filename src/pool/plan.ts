@@ -22,6 +22,10 @@ export interface SandboxPlan extends ContainerPlan {
   versionKey: string;
   functionName: string;
   version: string;
+  /** Folder of the version's unpacked code on the host. */
+  codeDir: string;
+  /** The manifest named an alias: binary packages of the bundle were made for another version of the language. */
+  aliased: boolean;
   maxSandboxes: number;
   prewarm: number;
   initTimeoutMs: number;

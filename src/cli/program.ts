@@ -1,0 +1,64 @@
+import { Command } from 'commander';
+import { type Config } from '../config/config.ts';
+import { loadConfig, loadDataDir, loadToken } from '../config/load.ts';
+import type { SettingName } from '../config/settings.ts';
+import { addSettingFlags, settingsOf } from './flags.ts';
+import { startInBackground } from './start.ts';
+import { status } from './status.ts';
+import { stop } from './stop.ts';
+
+export interface ProgramOptions {
+  version: string;
+  /** Path of the file that the process was started with. */
+  entry: string;
+  /** Runs the daemon in this process until it is told to end. `detached`: it was started by `start -d`. */
+  run(config: Config, options: { detached: boolean }): Promise<void>;
+  print(line: string): void;
+}
+
+const CLIENT_SETTINGS: readonly SettingName[] = ['DATA_DIR', 'API_TOKEN'];
+
+/** The command line. Commands reject with a `WorkerFrontError` whose message is one clear sentence. */
+export function createProgram(options: ProgramOptions): Command {
+  const program = new Command('worker-front')
+    .description("Runs people's functions on this machine with Docker.")
+    .version(options.version)
+    .showHelpAfterError()
+    .enablePositionalOptions();
+
+  const start = program
+    .command('start')
+    .description('start the daemon')
+    .argument('[port]', 'port to listen on (PORT, 8222)')
+    .option('-d, --detach', 'run in the background; returns when the daemon answers')
+    .option('--detached', 'started by start -d');
+  start.options.at(-1)?.hideHelp();
+  addSettingFlags(start).action(async (port: string | undefined) => {
+    const given = settingsOf(start);
+    if (port !== undefined) given.flags = { ...given.flags, PORT: port };
+    const { detach, detached } = start.opts<{ detach?: boolean; detached?: boolean }>();
+    const config = loadConfig(given);
+    if (detach) await startInBackground({ config, entry: options.entry, print: options.print });
+    else await options.run(config, { detached: detached === true });
+  });
+
+  const stopCommand = program.command('stop').description('stop the daemon; calls in flight finish first');
+  addSettingFlags(stopCommand, CLIENT_SETTINGS).action(async () => {
+    await stop({ dataDir: loadDataDir(settingsOf(stopCommand, CLIENT_SETTINGS)), print: options.print });
+  });
+
+  const statusCommand = program
+    .command('status')
+    .description('say whether the daemon runs, and what it is doing')
+    .option('--json', 'as JSON');
+  addSettingFlags(statusCommand, CLIENT_SETTINGS).action(async () => {
+    const given = settingsOf(statusCommand, CLIENT_SETTINGS);
+    await status({
+      dataDir: loadDataDir(given),
+      token: loadToken(given),
+      json: statusCommand.opts<{ json?: boolean }>().json === true,
+      print: options.print,
+    });
+  });
+  return program;
+}

@@ -1,0 +1,68 @@
+import Table from 'cli-table3';
+import { runningDaemon } from '../lib/data-dir.ts';
+import { messageOf, WorkerFrontError } from '../lib/errors.ts';
+
+export interface StatusOptions {
+  dataDir: string;
+  token: string | undefined;
+  json: boolean;
+  print(line: string): void;
+}
+
+interface Ready {
+  Ready?: boolean;
+  Engine?: { Ok?: boolean; Version?: string; Problem?: string };
+  CodeSource?: string;
+  Warnings?: string[];
+}
+
+interface Functions {
+  Functions?: { Name: string; Version?: string; Environment?: string; State: string }[];
+}
+
+const TIMEOUT_MS = 10_000;
+const SHOWN = 50;
+
+/** Says how the daemon is. Rejects when none runs, or when it does not answer. */
+export async function status({ dataDir, token, json, print }: StatusOptions): Promise<void> {
+  const daemon = runningDaemon(dataDir);
+  if (!daemon)
+    throw new WorkerFrontError('engine_unavailable', "worker-front is not running; 'worker-front start' starts it");
+  const get = async (path: string): Promise<unknown> => {
+    const headers = token ? { authorization: `Bearer ${token}` } : {};
+    const reply = await fetch(new URL(path, daemon.url), { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const body: unknown = await reply.json();
+    if (reply.ok || path === '/readyz') return body;
+    throw new Error((body as { Message?: string }).Message ?? `status ${reply.status}`);
+  };
+  let ready: Ready;
+  let functions: Functions;
+  try {
+    ready = (await get('/readyz')) as Ready;
+    functions = (await get(`/functions?limit=${SHOWN}`)) as Functions;
+  } catch (cause) {
+    throw new WorkerFrontError(
+      'internal_error',
+      `the daemon (pid ${daemon.pid}) does not answer: ${messageOf(cause)}`,
+      { cause },
+    );
+  }
+  if (json) {
+    print(JSON.stringify({ Pid: daemon.pid, Url: daemon.url, ...ready, ...functions }));
+    return;
+  }
+  print(`worker-front ${daemon.version} is running at ${daemon.url} (pid ${daemon.pid}, node ${daemon.node})`);
+  print(
+    `ready: ${ready.Ready ? 'yes' : 'no'}   engine: ${engineWords(ready)}   code source: ${ready.CodeSource ?? 'unknown'}`,
+  );
+  for (const warning of ready.Warnings ?? []) print(`warning: ${warning}`);
+  const table = new Table({ head: ['function', 'state', 'environment', 'version'], style: { head: [], border: [] } });
+  for (const one of functions.Functions ?? []) {
+    table.push([one.Name, one.State, one.Environment ?? '', one.Version?.slice(0, 12) ?? '']);
+  }
+  print(table.toString());
+}
+
+function engineWords({ Engine }: Ready): string {
+  return Engine?.Ok ? `Docker ${Engine.Version ?? ''}` : (Engine?.Problem ?? 'no answer');
+}

@@ -1,0 +1,111 @@
+import type { Bundle } from '../code/bundle.ts';
+import { hasCode, WorkerFrontError } from '../lib/errors.ts';
+import type { FunctionCatalog, FunctionDetail, FunctionSummary, FunctionVersionInfo } from './catalog.ts';
+import type { FunctionVersion, Registry } from './registry.ts';
+
+export interface CatalogDeps {
+  registry: Pick<Registry, 'entry' | 'names' | 'isPreparing' | 'resolve' | 'refresh'>;
+  /** Names in the code source. */
+  listSource(options: { signal?: AbortSignal }): AsyncIterable<string>;
+  /** Bundles on disk, newest last. */
+  bundlesOf(name: string): Bundle[];
+  hasImage(name: string, version: string): boolean;
+  /** Makes image and whatever else a call would wait for. */
+  prepareVersion(version: FunctionVersion): Promise<void>;
+}
+
+/** Prepared at the same time, when all functions are. */
+const PREPARE_PARALLEL = 2;
+
+/** The functions of this node for the HTTP layer. */
+export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
+  const summary = (name: string): FunctionSummary => {
+    const entry = deps.registry.entry(name);
+    const current = entry?.current;
+    return {
+      name,
+      version: current?.version,
+      environment: current?.environment.name,
+      state: stateOf(name),
+    };
+  };
+
+  const stateOf = (name: string): FunctionSummary['state'] => {
+    const entry = deps.registry.entry(name);
+    if (deps.registry.isPreparing(name)) return 'preparing';
+    if (entry?.current) return 'ready';
+    return entry?.problem ? 'failed' : 'known';
+  };
+
+  const versionsOf = (name: string): FunctionVersionInfo[] => {
+    const entry = deps.registry.entry(name);
+    return deps.bundlesOf(name).map(({ version, bytes, tag }) => ({
+      version,
+      current: version === entry?.current?.version,
+      bytes,
+      tag,
+      imageBuilt: deps.hasImage(name, version),
+    }));
+  };
+
+  const prepareOne = async (name: string, signal?: AbortSignal): Promise<void> => {
+    const known = deps.registry.entry(name)?.current;
+    const version = known ? await deps.registry.refresh(name) : await deps.registry.resolve(name, { signal });
+    await deps.prepareVersion(version);
+  };
+
+  return {
+    async list({ after, limit, signal }) {
+      const names = new Set(deps.registry.names());
+      for await (const name of deps.listSource({ signal })) names.add(name);
+      const sorted = [...names].sort((a, b) => (a < b ? -1 : 1));
+      const start = after === undefined ? 0 : sorted.findIndex((name) => name > after);
+      const page = start < 0 ? [] : sorted.slice(start, start + limit);
+      const last = page.at(-1);
+      return { functions: page.map(summary), next: last !== undefined && last !== sorted.at(-1) ? last : undefined };
+    },
+
+    async inspect(name, { signal } = {}): Promise<FunctionDetail> {
+      let failure: WorkerFrontError | undefined;
+      if (!deps.registry.entry(name)?.current) {
+        await deps.registry.resolve(name, { signal }).catch((error: unknown) => {
+          if (!hasCode(error, 'invalid_function')) throw error;
+          failure = error;
+        });
+      }
+      const problem = deps.registry.entry(name)?.problem?.error ?? failure;
+      return {
+        ...summary(name),
+        manifest: deps.registry.entry(name)?.current?.manifest,
+        versions: versionsOf(name),
+        problem: problem && { code: problem.code, message: problem.message },
+      };
+    },
+
+    async prepare(name, { signal } = {}) {
+      if (name !== undefined) {
+        await prepareOne(name, signal);
+        return;
+      }
+      const failures: string[] = [];
+      const names: string[] = [];
+      for await (const each of deps.listSource({ signal })) names.push(each);
+      const worker = async () => {
+        for (let next = names.pop(); next !== undefined; next = names.pop()) {
+          signal?.throwIfAborted();
+          await prepareOne(next, signal).catch((error: unknown) => {
+            if (!hasCode(error)) throw error;
+            failures.push(`${next}: ${error.message}`);
+          });
+        }
+      };
+      await Promise.all(Array.from({ length: PREPARE_PARALLEL }, worker));
+      if (failures.length > 0) {
+        throw new WorkerFrontError(
+          'invalid_function',
+          `${failures.length} functions could not be prepared: ${failures.join('; ')}`,
+        );
+      }
+    },
+  };
+}
