@@ -10,7 +10,7 @@ import { errorReply, toWorkerFrontError } from './error-reply.ts';
 import { lingerAfter } from './linger.ts';
 import { describeRoutes } from './openapi.ts';
 import { createBodyReader } from './read-body.ts';
-import { createTrack, RequestFacts } from './request-facts.ts';
+import { createTrack, type RequestFacts } from './request-facts.ts';
 import { addRoutes } from './routes/routes.ts';
 import { answerUnknownRoutes } from './routing-errors.ts';
 

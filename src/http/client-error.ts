@@ -34,6 +34,7 @@ function problemOf(code: string | undefined): { status: number; message: string 
       return { status: 408, message: 'the request did not arrive in time' };
     case 'HPE_HEADER_OVERFLOW':
       return { status: 431, message: 'the request line and headers are over the limit of 16 KiB' };
+    case undefined:
     default:
       return { status: 400, message: 'this is not a valid HTTP/1.1 request' };
   }

@@ -61,7 +61,7 @@ export interface HttpDeps {
   metrics: HttpMetrics;
   logger: Logger;
   /** Read at every request, as the limit can change at run time. Bytes. */
-  payloadLimit(): number;
+  payloadLimit: () => number;
 }
 
 /** What routes get. */

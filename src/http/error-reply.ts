@@ -60,7 +60,7 @@ export function toWorkerFrontError(error: unknown): WorkerFrontError {
   }
   const isCallersFault = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500;
   if (isCallersFault && typeof code === 'string' && code.startsWith('FST_ERR_')) {
-    return new WorkerFrontError('invalid_request', String((error as Error).message), { cause: error });
+    return new WorkerFrontError('invalid_request', (error as Error).message, { cause: error });
   }
   return new WorkerFrontError('internal_error', INTERNAL_MESSAGE, { cause: error });
 }

@@ -33,17 +33,32 @@ export function documented(schema: FastifySchema) {
   return { swaggerTransform: (input: TransformInput) => jsonSchemaTransform({ ...input, schema }) };
 }
 
+interface Operation {
+  operationId?: string;
+  requestBody?: { required?: boolean };
+}
+
 interface Document {
-  paths?: Record<string, Record<string, { operationId?: string }>>;
+  paths?: Record<string, Record<string, Operation>>;
   components?: { schemas?: Record<string, unknown> };
 }
 
-/** One route may have many methods, each of which needs its own name: `getExecute`, `postExecute`, ... */
+/** Methods whose bodies OpenAPI gives a meaning to. */
+const METHODS_WITH_BODY = new Set(['post', 'put', 'patch']);
+
+/**
+ * One route may have many methods, each of which needs its own name: `getExecute`, `postExecute`, ... A body is never
+ * required: without one, query parameters count.
+ */
 function withOperationIds<T extends Document>(document: T): T {
   for (const [path, operations] of Object.entries(document.paths ?? {})) {
     const words = path.split(/[^A-Za-z0-9]+/).filter((word) => word !== '');
     const name = words.map((word) => (word[0] ?? '').toUpperCase() + word.slice(1)).join('');
-    for (const [method, operation] of Object.entries(operations)) operation.operationId = `${method}${name}`;
+    for (const [method, { requestBody, ...operation }] of Object.entries(operations)) {
+      const body =
+        requestBody && METHODS_WITH_BODY.has(method) ? { requestBody: { ...requestBody, required: false } } : {};
+      operations[method] = { ...operation, operationId: `${method}${name}`, ...body };
+    }
   }
   return document;
 }

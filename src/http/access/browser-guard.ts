@@ -37,7 +37,7 @@ export function createBrowserGuard(options: BrowserGuardOptions): BrowserGuard {
     }
     const site = headers['sec-fetch-site'];
     if (site !== undefined && site !== 'same-origin' && site !== 'none') {
-      return `a browser sent this for another page (Sec-Fetch-Site: ${String(site).slice(0, 20)}); set API_TOKEN and send the token`;
+      return `a browser sent this for another page (Sec-Fetch-Site: ${site.slice(0, 20)}); set API_TOKEN and send the token`;
     }
     return undefined;
   };

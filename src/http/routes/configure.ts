@@ -28,6 +28,7 @@ const schema = {
     using_rest_mode: setting,
     rest_container_life_time: setting,
   }),
+  body: z.looseObject({}).meta({ description: 'Settings by name.', example: { UsingRestMode: true } }),
   response: {
     200: {
       description: 'The settings after the change.',

@@ -15,6 +15,7 @@ const schema = {
     'The request body is the event, one JSON value. Without a body the query parameters other than `name` are the event.',
   tags: ['functions'],
   querystring: z.looseObject({ name: functionNameSchema }),
+  body: z.unknown().meta({ description: 'The event.' }),
   response: {
     200: {
       description: 'The result.',

@@ -17,10 +17,15 @@ const schema = {
 };
 
 export function functionRoute(app: Api, deps: Pick<HttpDeps, 'functions'>): void {
-  app.get('/functions/:name', { schema }, async (request) => {
-    const { name } = request.params;
-    request.facts.functionName = name;
-    return detailView(await deps.functions.inspect(name, { signal: request.facts.signal }));
+  app.route({
+    method: 'GET',
+    url: '/functions/:name',
+    schema,
+    async handler(request) {
+      const { name } = request.params;
+      request.facts.functionName = name;
+      return detailView(await deps.functions.inspect(name, { signal: request.facts.signal }));
+    },
   });
 }
 

@@ -34,10 +34,15 @@ const schema = {
 };
 
 export function functionsRoute(app: Api, deps: Pick<HttpDeps, 'functions'>): void {
-  app.get('/functions', { schema }, async (request) => {
-    const { limit, after } = request.query;
-    const { functions, next } = await deps.functions.list({ limit, after, signal: request.facts.signal });
-    return { Functions: functions.map(summaryView), Next: next ?? null };
+  app.route({
+    method: 'GET',
+    url: '/functions',
+    schema,
+    async handler(request) {
+      const { limit, after } = request.query;
+      const { functions, next } = await deps.functions.list({ limit, after, signal: request.facts.signal });
+      return { Functions: functions.map(summaryView), Next: next ?? null };
+    },
   });
 }
 

@@ -15,5 +15,13 @@ const schema = {
 
 export function healthzRoute(app: Api): void {
   const config = { open: true, whileDraining: true, quiet: true };
-  app.get('/healthz', { schema, config }, async () => ({ Status: 'ok' as const }));
+  app.route({
+    method: 'GET',
+    url: '/healthz',
+    schema,
+    config,
+    async handler() {
+      return { Status: 'ok' as const };
+    },
+  });
 }

@@ -18,13 +18,18 @@ const schema = {
 };
 
 export function invocationRoute(app: Api, deps: Pick<HttpDeps, 'invoker'>): void {
-  app.get('/invocations/:id', { schema }, async (request) => {
-    const record = deps.invoker.record(request.params.id);
-    if (record !== undefined) return recordView(record);
-    throw new WorkerFrontError(
-      'invocation_not_found',
-      'there is no record of this invocation; only the last INVOCATION_HISTORY ones are kept',
-    );
+  app.route({
+    method: 'GET',
+    url: '/invocations/:id',
+    schema,
+    async handler(request) {
+      const record = deps.invoker.record(request.params.id);
+      if (record !== undefined) return recordView(record);
+      throw new WorkerFrontError(
+        'invocation_not_found',
+        'there is no record of this invocation; only the last INVOCATION_HISTORY ones are kept',
+      );
+    },
   });
 }
 

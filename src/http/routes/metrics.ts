@@ -14,7 +14,13 @@ const schema = {
 
 export function metricsRoute(app: Api, deps: Pick<HttpDeps, 'metrics'>): void {
   const config = { whileDraining: true, quiet: true };
-  app.get('/metrics', { schema, config }, async (_request, reply) =>
-    reply.type(deps.metrics.contentType).send(await deps.metrics.render()),
-  );
+  app.route({
+    method: 'GET',
+    url: '/metrics',
+    schema,
+    config,
+    async handler(_request, reply) {
+      return reply.type(deps.metrics.contentType).send(await deps.metrics.render());
+    },
+  });
 }

@@ -17,8 +17,13 @@ const schema = {
 
 export function openapiRoute(app: Api): void {
   let document: Buffer | undefined;
-  app.get('/openapi.json', { schema }, async (_request, reply) => {
-    document ??= Buffer.from(JSON.stringify(app.swagger()));
-    return reply.type(JSON_TYPE).send(document as never);
+  app.route({
+    method: 'GET',
+    url: '/openapi.json',
+    schema,
+    async handler(_request, reply) {
+      document ??= Buffer.from(JSON.stringify(app.swagger()));
+      return reply.type(JSON_TYPE).send(document as never);
+    },
   });
 }

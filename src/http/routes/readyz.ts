@@ -31,16 +31,22 @@ const schema = {
 
 export function readyzRoute(app: Api, deps: Pick<RouteDeps, 'readiness' | 'isDraining'>): void {
   const config = { open: true, whileDraining: true, quiet: true };
-  app.get('/readyz', { schema, config }, async () => {
-    const now = await deps.readiness();
-    const readiness = { ...now, shuttingDown: now.shuttingDown || deps.isDraining() };
-    const view = readinessView(readiness);
-    if (readiness.ready && !readiness.shuttingDown) return view;
-    throw readiness.shuttingDown
-      ? new WorkerFrontError('shutting_down', 'this node is shutting down', { details: view })
-      : new WorkerFrontError('engine_unavailable', readiness.engine.problem ?? 'this node is not ready', {
-          details: view,
-        });
+  app.route({
+    method: 'GET',
+    url: '/readyz',
+    schema,
+    config,
+    async handler() {
+      const now = await deps.readiness();
+      const readiness = { ...now, shuttingDown: now.shuttingDown || deps.isDraining() };
+      const view = readinessView(readiness);
+      if (readiness.ready && !readiness.shuttingDown) return view;
+      throw readiness.shuttingDown
+        ? new WorkerFrontError('shutting_down', 'this node is shutting down', { details: view })
+        : new WorkerFrontError('engine_unavailable', readiness.engine.problem ?? 'this node is not ready', {
+            details: view,
+          });
+    },
   });
 }
 
