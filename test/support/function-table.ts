@@ -40,7 +40,7 @@ const MISBEHAVIOUR: readonly (Expected & { action: string; title: string; langua
     title: 'throws outside of the call',
     languages: ['node'],
     status: 502,
-    code: 'handler_crashed',
+    code: 'handler_error',
   },
   { action: 'recurse', title: 'recurses without end', status: 502, code: 'handler_error' },
   { action: 'exit', title: 'exits', status: 502, code: 'handler_crashed', says: /\b3\b/ },
