@@ -1,0 +1,51 @@
+// The few engine calls that the scripts need; works without the docker command line client.
+// Usage: node engine.mjs ping | has-image <name> | pull <name> <seconds> | import <name> < root.tar
+import { pipeline } from 'node:stream/promises';
+import Docker from 'dockerode';
+
+const [command, name, seconds] = process.argv.slice(2);
+const docker = new Docker();
+
+const commands = {
+  async ping() {
+    await docker.ping({ abortSignal: AbortSignal.timeout(5000) });
+  },
+  async 'has-image'() {
+    await docker.getImage(name).inspect();
+  },
+  async pull() {
+    const abortSignal = AbortSignal.timeout(Number(seconds) * 1000);
+    const stream = await docker.pull(name, { abortSignal });
+    abortSignal.addEventListener('abort', () => stream.destroy(abortSignal.reason));
+    await readProgress(stream);
+  },
+  async import() {
+    const stream = await docker.importImage(process.stdin, {
+      repo: name,
+      changes: ['CMD ["bash"]', 'LABEL io.worker-front.base=debootstrap'],
+    });
+    await readProgress(stream);
+  },
+};
+
+// The engine answers 200 and tells errors inside the stream: every line counts.
+async function readProgress(stream) {
+  let rest = '';
+  await pipeline(stream, async (chunks) => {
+    for await (const chunk of chunks) {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop();
+      for (const line of lines.filter(Boolean)) {
+        const message = JSON.parse(line);
+        if (message.error) throw new Error(message.error);
+      }
+    }
+  });
+}
+
+try {
+  await commands[command]();
+} catch (error) {
+  console.error(error.message);
+  process.exit(1);
+}

@@ -1,0 +1,99 @@
+import { stripVTControlCharacters } from 'node:util';
+import type { BuildOptions, ContainerEngine } from '../containers/engine.ts';
+import type { Clock } from '../lib/clock.ts';
+import { hasCode, WorkerFrontError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import { type ContextEntry, packContext } from './build-context.ts';
+import type { BuildSettings } from './build-settings.ts';
+import { IMAGE_LABELS } from './labels.ts';
+import { labelStages } from './stage-labels.ts';
+
+export interface ImageBuild {
+  tag: string;
+  dockerfile: string;
+  entries: readonly ContextEntry[];
+  labels: Record<string, string>;
+  buildArgs?: Record<string, string>;
+  /** Marks every layer; what is left over with this mark is removed after a failure. Nobody else may be using it. */
+  stage: string;
+  /** Also after a success: nothing of its other stages will be used again. */
+  pruneAlways: boolean;
+  timeoutMs: number;
+  /** Gets the output line by line. */
+  logger: Logger;
+}
+
+export interface BuildDeps {
+  engine: Pick<ContainerEngine, 'buildImage' | 'pruneDanglingImages'>;
+  clock: Clock;
+}
+
+/** Lines of output that an error carries. */
+const LAST_LINES = 30;
+/** Put aside so that it can't clash with a file of the context. */
+const DOCKERFILE = '.worker-front.Dockerfile';
+
+/**
+ * Runs one build within its limits and leaves nothing behind but the image. Rejects with `build_failed` (last lines in
+ * `details.output`), `build_timeout`, `storage_full`, `engine_unavailable`, or what the context failed with.
+ */
+export async function runBuild(build: ImageBuild, settings: BuildSettings, deps: BuildDeps): Promise<string> {
+  const { engine, clock } = deps;
+  const output: string[] = [];
+  const controller = new AbortController();
+  const timer = clock.after(build.timeoutMs, () => controller.abort());
+  const dockerfile = labelStages(build.dockerfile, IMAGE_LABELS.stage, build.stage);
+  const options: BuildOptions = {
+    tag: build.tag,
+    dockerfile: DOCKERFILE,
+    labels: build.labels,
+    ...(build.buildArgs && { buildArgs: build.buildArgs }),
+    ...(settings.network && { network: settings.network }),
+    ...(settings.memoryBytes && { memoryBytes: settings.memoryBytes }),
+    ...(settings.cpus && { cpus: settings.cpus }),
+    signal: controller.signal,
+    onOutput(raw) {
+      const line = withoutColours(raw);
+      if (line === '') return;
+      output.push(line);
+      if (output.length > LAST_LINES) output.shift();
+      build.logger.info({ line }, 'build output');
+    },
+  };
+  const prune = () => engine.pruneDanglingImages({ [IMAGE_LABELS.stage]: build.stage });
+  try {
+    const context = packContext([...build.entries, { path: DOCKERFILE, content: dockerfile }]);
+    const id = await engine.buildImage(context, options);
+    if (build.pruneAlways) await prune();
+    return id;
+  } catch (error) {
+    // The build's own error says more than one about what it left.
+    await prune().catch(() => undefined);
+    if (controller.signal.aborted) throw timedOut(build.timeoutMs, output);
+    if (!hasCode(error, 'build_failed')) throw error;
+    throw new WorkerFrontError('build_failed', withoutColours(error.message), {
+      details: { ...error.details, output: [...output] },
+      cause: error,
+    });
+  } finally {
+    timer.cancel();
+  }
+}
+
+/** True for what the code is to blame for, so that a new try right away would end the same. */
+export function isBuildFailure(error: unknown): error is WorkerFrontError {
+  return hasCode(error, 'build_failed') || hasCode(error, 'build_timeout') || hasCode(error, 'invalid_function');
+}
+
+/** Without the escape sequences that the engine and programs put around errors. */
+function withoutColours(line: string): string {
+  return stripVTControlCharacters(line).trimEnd();
+}
+
+function timedOut(timeoutMs: number, output: string[]): WorkerFrontError {
+  return new WorkerFrontError(
+    'build_timeout',
+    `The image was not built within ${timeoutMs / 1000} s. Install less, or raise BUILD_TIMEOUT.`,
+    { details: { output: [...output] } },
+  );
+}

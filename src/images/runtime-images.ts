@@ -1,0 +1,164 @@
+import { randomUUID } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import type { ContainerEngine } from '../containers/engine.ts';
+import { abortable } from '../lib/abort.ts';
+import type { Clock } from '../lib/clock.ts';
+import { WorkerFrontError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import { SingleFlight } from '../lib/single-flight.ts';
+import { type BaseImageOptions, findBaseImage } from './base-image.ts';
+import { type BuildSettings, settingsEntries } from './build-settings.ts';
+import { runBuild } from './image-build.ts';
+import { IMAGE_LABELS } from './labels.ts';
+import { environmentImages, RECIPES, type Recipe, recipeDigest, recipeFiles } from './recipes.ts';
+
+export interface OwnImage {
+  /** Full name with tag: `worker-front/<name>:<first 12 digits of the digest>`. */
+  image: string;
+  id: string;
+  /** Hex digest of all it was made from. */
+  digest: string;
+  /** True when this call (or the one it joined) had to build it. */
+  built: boolean;
+}
+
+export interface Waiting {
+  signal?: AbortSignal | undefined;
+}
+
+export interface RuntimeImagesOptions extends BaseImageOptions {
+  settings: BuildSettings;
+  /** Folder with the Dockerfiles and programs; the one of this package when left out. */
+  imagesDir?: string;
+  /** Milliseconds that one image may take; 15 min. */
+  timeoutMs?: number;
+}
+
+export interface RuntimeImagesDeps {
+  engine: Pick<
+    ContainerEngine,
+    'buildImage' | 'inspectImage' | 'listImages' | 'removeImage' | 'tagImage' | 'pullImage' | 'pruneDanglingImages'
+  >;
+  clock: Clock;
+  logger: Logger;
+}
+
+/**
+ * The project's own images: built when first needed, with what they are made from. The tag carries a digest of all
+ * that, so an outdated image is never used. All methods may be called concurrently; one build per image. A caller that
+ * gives up (`signal`) does not end the build.
+ */
+export interface RuntimeImages {
+  /** The runtime image of an environment. */
+  ensure(environment: string, options?: Waiting): Promise<OwnImage>;
+  /** The image in which an environment's dependencies are installed. */
+  ensureBuildImage(environment: string, options?: Waiting): Promise<OwnImage>;
+  /**
+   * Removes own images that are outdated for at least `minAgeMs` (1 h: another daemon may still be using them) and that no
+   * container uses. Returns the names of those removed.
+   */
+  removeOutdated(minAgeMs?: number): Promise<string[]>;
+}
+
+const REPOSITORY = 'worker-front';
+const HOUR = 3_600_000;
+
+export function createRuntimeImages(options: RuntimeImagesOptions, deps: RuntimeImagesDeps): RuntimeImages {
+  const { engine, logger, clock } = deps;
+  const imagesDir = options.imagesDir ?? fileURLToPath(new URL('../../images', import.meta.url));
+  const flights = new SingleFlight<OwnImage>();
+  const current = new Map<string, string>();
+
+  const ensureRecipe = (name: string): Promise<OwnImage> => flights.run(name, () => find(name));
+
+  async function find(name: string): Promise<OwnImage> {
+    if (name === 'base') {
+      const { image, state } = await findBaseImage(engine, options);
+      return { image, id: state.id, digest: state.id, built: false };
+    }
+    const recipe = RECIPES[name];
+    if (!recipe) throw new WorkerFrontError('internal_error', `There is no image recipe '${name}'.`);
+    const { digest, files } = await describe(recipe);
+    const image = `${REPOSITORY}/${name}:${digest.slice(0, 12)}`;
+    const found = await engine.inspectImage(image);
+    const id = found?.id ?? (await build(name, recipe, image, digest, files));
+    if (!current.has(name)) await engine.tagImage(image, `${REPOSITORY}/${name}:latest`);
+    current.set(name, image);
+    return { image, id, digest, built: !found };
+  }
+
+  /** The digest follows from the digests of the images used, without building them. */
+  async function describe(recipe: Recipe) {
+    const files = await recipeFiles(imagesDir, recipe);
+    const used: Record<string, string> = {};
+    for (const name of Object.values(recipe.uses)) used[name] = await digestOf(name);
+    return { files, digest: await recipeDigest(recipe, files, used) };
+  }
+
+  async function digestOf(name: string): Promise<string> {
+    if (name === 'base') return (await ensureRecipe('base')).digest;
+    return (await describe(RECIPES[name] as Recipe)).digest;
+  }
+
+  async function build(
+    name: string,
+    recipe: Recipe,
+    image: string,
+    digest: string,
+    files: Awaited<ReturnType<typeof recipeFiles>>,
+  ): Promise<string> {
+    const buildArgs: Record<string, string> = { ...recipe.args };
+    for (const [arg, used] of Object.entries(recipe.uses)) buildArgs[arg] = (await ensureRecipe(used)).image;
+    const started = clock.now();
+    logger.info({ image }, 'building runtime image');
+    const id = await runBuild(
+      {
+        tag: image,
+        dockerfile: files.dockerfile,
+        entries: [...files.entries, ...(await settingsEntries(options.settings))],
+        labels: {
+          [IMAGE_LABELS.recipe]: name,
+          [IMAGE_LABELS.digest]: digest,
+          [IMAGE_LABELS.builtAt]: new Date().toISOString(),
+          ...(recipe.runtime && { [IMAGE_LABELS.runtime]: name }),
+        },
+        buildArgs,
+        stage: `${name}-${randomUUID()}`,
+        pruneAlways: true,
+        timeoutMs: options.timeoutMs ?? 15 * 60_000,
+        logger: logger.child({ image }),
+      },
+      options.settings,
+      deps,
+    );
+    logger.info({ image, ms: Math.round(clock.now() - started) }, 'built runtime image');
+    return id;
+  }
+
+  return {
+    ensure: (environment, waiting) => ensureLater(environment, 'runtime', waiting),
+    ensureBuildImage: (environment, waiting) => ensureLater(environment, 'build', waiting),
+
+    async removeOutdated(minAgeMs = HOUR) {
+      const removed: string[] = [];
+      for (const name of Object.keys(RECIPES)) {
+        const wanted = await describe(RECIPES[name] as Recipe);
+        for (const state of await engine.listImages({ [IMAGE_LABELS.recipe]: name })) {
+          const builtAt = Date.parse(state.labels[IMAGE_LABELS.builtAt] ?? '');
+          // Function images inherit the label; their own rules apply to them.
+          const own = state.labels[IMAGE_LABELS.node] === undefined;
+          if (!own || state.labels[IMAGE_LABELS.digest] === wanted.digest || Date.now() - builtAt < minAgeMs) continue;
+          const names = state.tags.filter((tag) => tag.startsWith(`${REPOSITORY}/${name}:`));
+          for (const tag of names) if (await engine.removeImage(tag)) removed.push(tag);
+          if (state.tags.length === 0 && (await engine.removeImage(state.id))) removed.push(state.id);
+        }
+      }
+      return removed;
+    },
+  };
+
+  async function ensureLater(environment: string, kind: 'runtime' | 'build', { signal }: Waiting = {}) {
+    signal?.throwIfAborted();
+    return abortable(ensureRecipe(environmentImages(environment)[kind]), signal);
+  }
+}
