@@ -45,9 +45,9 @@ export async function subscribe(
   return { ended, close: () => controller.abort() };
 }
 
-/** Wall clock, because the engine compares with its own; seconds with a fraction. */
+/** Wall clock, because the engine compares with its own; seconds with a fraction, never rounded up. */
 function toSeconds(ms: number): string {
-  return (ms / 1000).toFixed(3);
+  return (Math.floor(ms) / 1000).toFixed(3);
 }
 
 /** undefined for whatever is no event of a container that somebody waits for. Pure. */
