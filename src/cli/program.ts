@@ -13,7 +13,7 @@ export interface ProgramOptions {
   entry: string;
   /** Runs the daemon in this process until it is told to end. `detached`: it was started by `start -d`. */
   run(config: Config, options: { detached: boolean }): Promise<void>;
-  print(line: string): void;
+  print: (line: string) => void;
 }
 
 const CLIENT_SETTINGS: readonly SettingName[] = ['DATA_DIR', 'API_TOKEN'];

@@ -11,7 +11,7 @@ export type StartMessage = { kind: 'ready'; url: string } | { kind: 'failed'; me
 export interface BackgroundOptions {
   config: Config;
   entry: string;
-  print(line: string): void;
+  print: (line: string) => void;
 }
 
 const WORDS = 2000;

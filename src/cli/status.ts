@@ -6,7 +6,7 @@ export interface StatusOptions {
   dataDir: string;
   token: string | undefined;
   json: boolean;
-  print(line: string): void;
+  print: (line: string) => void;
 }
 
 interface Ready {
@@ -29,10 +29,12 @@ export async function status({ dataDir, token, json, print }: StatusOptions): Pr
   if (!daemon)
     throw new WorkerFrontError('engine_unavailable', "worker-front is not running; 'worker-front start' starts it");
   const get = async (path: string): Promise<unknown> => {
-    const headers = token ? { authorization: `Bearer ${token}` } : {};
+    const headers = new Headers(token ? { authorization: `Bearer ${token}` } : {});
     const reply = await fetch(new URL(path, daemon.url), { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
     const body: unknown = await reply.json();
-    if (reply.ok || path === '/readyz') return body;
+    if (reply.ok) return body;
+    // A node that is not ready says why in the details of its error.
+    if (path === '/readyz') return (body as { Details?: unknown }).Details ?? {};
     throw new Error((body as { Message?: string }).Message ?? `status ${reply.status}`);
   };
   let ready: Ready;

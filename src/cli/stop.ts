@@ -3,7 +3,7 @@ import { systemCode } from '../lib/errors.ts';
 
 export interface StopOptions {
   dataDir: string;
-  print(line: string): void;
+  print: (line: string) => void;
 }
 
 const POLL_MS = 50;

@@ -3,7 +3,6 @@ import { cpus, homedir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { WorkerFrontError } from '../lib/errors.ts';
-import { type CodeSourceSetting, parseCodeSource, parseUrlPrefix } from './code-source.ts';
 import type { LiveValues } from './live.ts';
 import { SECRET_SETTINGS, type SettingName, type Settings, settingsSchema } from './settings.ts';
 
@@ -23,7 +22,10 @@ export interface Host {
 }
 
 export interface Config {
-  codeSource: CodeSourceSetting & {
+  codeSource: {
+    url: string;
+    /** HotFunctions' `USER_FUNCTION_URL_PREFIX`: prefix and `<name>.zip` are joined as they are. */
+    joinAsIs: boolean;
     endpoint: string | undefined;
     region: string | undefined;
     forcePathStyle: boolean;
@@ -63,7 +65,12 @@ export interface Config {
   live: LiveValues;
 }
 
+/** Addresses that only this machine reaches. */
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/;
+
+export function isLoopback(host: string): boolean {
+  return LOOPBACK.test(host);
+}
 
 export function thisHost(env: NodeJS.ProcessEnv): Host {
   return {
@@ -188,14 +195,14 @@ function settingErrors(error: z.ZodError, given: Record<string, unknown>): Worke
   });
 }
 
-function codeSourceOf(settings: Settings): CodeSourceSetting {
-  if (settings.CODE_SOURCE) return parseCodeSource(settings.CODE_SOURCE);
-  if (settings.USER_FUNCTION_URL_PREFIX) return parseUrlPrefix(settings.USER_FUNCTION_URL_PREFIX);
+function codeSourceOf(settings: Settings): { url: string; joinAsIs: boolean } {
+  if (settings.CODE_SOURCE) return { url: settings.CODE_SOURCE, joinAsIs: false };
+  if (settings.USER_FUNCTION_URL_PREFIX) return { url: settings.USER_FUNCTION_URL_PREFIX, joinAsIs: true };
   throw invalid('CODE_SOURCE', 'is not set; give s3://bucket/prefix, file:///folder or https://host/prefix');
 }
 
 function checkAccess(settings: Settings): void {
-  if (LOOPBACK.test(settings.WORKER_FRONT_HOST)) return;
+  if (isLoopback(settings.WORKER_FRONT_HOST)) return;
   if (settings.API_TOKEN?.length || settings.ALLOW_UNAUTHENTICATED) return;
   throw invalid(
     'WORKER_FRONT_HOST',

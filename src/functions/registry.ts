@@ -26,8 +26,6 @@ export interface Bundles {
   /** The newest bundle on disk. */
   latest(name: string): Bundle | undefined;
   stat(name: string): Promise<SourceObject | undefined>;
-  versions(name: string): Bundle[];
-  remove(name: string, version: string): Promise<void>;
 }
 
 export interface RegistryOptions {

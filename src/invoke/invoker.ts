@@ -21,7 +21,7 @@ import { type FunctionPlan, type PlanSettings, Plans } from './plan.ts';
 
 export interface InvokerOptions {
   settings(): PlanSettings;
-  containerRuntime: string | undefined;
+  plans: Plans;
   clock: Clock;
   logger: Logger;
 }
@@ -66,12 +66,10 @@ export function createInvoker(options: InvokerOptions, deps: InvokerDeps): Invok
 class PoolInvoker implements Invoker {
   readonly #options: InvokerOptions;
   readonly #deps: InvokerDeps;
-  readonly #plans: Plans;
 
   constructor(options: InvokerOptions, deps: InvokerDeps) {
     this.#options = options;
     this.#deps = deps;
-    this.#plans = new Plans(options.containerRuntime);
   }
 
   record(id: string): InvocationRecord | undefined {
@@ -115,7 +113,7 @@ class PoolInvoker implements Invoker {
     const version = await this.#deps.registry.resolve(request.name, { signal: request.signal });
     timings.fetch = clock.now() - began;
     progress.version = version;
-    const plan = this.#plans.of(version, this.#options.settings());
+    const plan = this.#options.plans.of(version, this.#options.settings());
     progress.plan = plan;
     const { lease, outcome, timedOut, runMs } = await this.#runSomewhere(request, plan, progress);
     timings.run = runMs;

@@ -13,13 +13,18 @@ export interface FunctionPlan {
   sandbox: SandboxPlan;
 }
 
+/** Names one version of one function. */
+export function versionKeyOf({ name, version }: Pick<FunctionVersion, 'name' | 'version'>): string {
+  return `${name}@${version}`;
+}
+
 /** Prepared processes of a `process` sandbox; one is enough where calls come one at a time. */
 const SPARES = 1;
 
 /** How this version runs under these settings. Rejects with `invalid_function` when it asks for more than the node allows. */
 export function planOf(version: FunctionVersion, node: PlanSettings, runtime: string | undefined): FunctionPlan {
   const settings = effectiveSettings(version.manifest, node);
-  const versionKey = `${version.name}@${version.version}`;
+  const versionKey = versionKeyOf(version);
   return {
     settings,
     sandbox: {

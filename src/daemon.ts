@@ -1,0 +1,315 @@
+import { join } from 'node:path';
+import { openChannelFolder } from './channel/listener.ts';
+import { openCodeCache } from './code/code-cache.ts';
+import { type CodeSourceSettings, createCodeSource } from './code/code-source.ts';
+import { DEFAULT_TIMEOUTS } from './code/limits.ts';
+import type { CodeSource } from './code/source.ts';
+import { type Config, isLoopback, runDirOf } from './config/config.ts';
+import { LiveSettings } from './config/live.ts';
+import { parseDockerHost } from './containers/docker/connection.ts';
+import { createDockerEngine } from './containers/docker/engine.ts';
+import type { ContainerEngine } from './containers/engine.ts';
+import { createEnvironments } from './functions/environments.ts';
+import { createFunctionCatalog } from './functions/function-catalog.ts';
+import { type FunctionVersion, Registry } from './functions/registry.ts';
+import { createHttpApp, type HttpApp } from './http/app.ts';
+import { createFunctionImages, type FunctionImageRequest } from './images/function-images.ts';
+import { createRuntimeImages } from './images/runtime-images.ts';
+import type { InvocationRecord } from './invoke/invocation.ts';
+import { createInvoker } from './invoke/invoker.ts';
+import { Plans, versionKeyOf } from './invoke/plan.ts';
+import { type Clock, systemClock } from './lib/clock.ts';
+import { Closers } from './lib/closers.ts';
+import { claimDataDir, makeDataDir, nodeIdOf, publishFacts, releaseDataDir } from './lib/data-dir.ts';
+import { messageOf, systemCode, WorkerFrontError } from './lib/errors.ts';
+import type { Logger } from './lib/logger.ts';
+import { packageVersion } from './lib/package-info.ts';
+import { createSlugs } from './lib/slug.ts';
+import { createInvocationRecords } from './observe/invocation-records.ts';
+import { createLog } from './observe/log.ts';
+import { createMetrics } from './observe/metrics.ts';
+import { createReadiness } from './observe/readiness.ts';
+import { DeathWatch } from './pool/deaths.ts';
+import { LABELS } from './pool/labels.ts';
+import { Launcher } from './pool/launcher.ts';
+import { Networks } from './pool/networks.ts';
+import type { SandboxPlan } from './pool/plan.ts';
+import { Pool } from './pool/pool.ts';
+
+export interface DaemonOptions {
+  /** Log to `daemon.log` in the data folder instead of standard output. */
+  logToFile?: boolean;
+  /** Seams for tests. */
+  engine?: ContainerEngine;
+  clock?: Clock;
+}
+
+export interface Daemon {
+  readonly url: string;
+  readonly node: string;
+  /** Refuses new calls, lets those in flight finish, removes every container and network of this node. Idempotent. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Milliseconds that a part gets to close, on top of the drain. */
+const CLOSE_LIMIT_MS = 15_000;
+/** Seconds that an idle sandbox without a daemon looks for one. */
+const ORPHAN_TIMEOUT = 30;
+
+/**
+ * Builds every part by hand, starts it, and gives the running daemon. Rejects with one clear sentence (a
+ * `WorkerFrontError`): data folder taken, engine away, code source wrong, port taken; nothing is left running then.
+ */
+export async function createDaemon(config: Config, options: DaemonOptions = {}): Promise<Daemon> {
+  makeDataDir(config.dataDir);
+  claimDataDir(config.dataDir);
+  const log = await createLog({
+    level: config.logLevel,
+    ...(options.logToFile && { file: join(config.dataDir, 'daemon.log') }),
+  });
+  const closers = new Closers(log.logger);
+  closers.add({ name: 'log', limitMs: 1000, close: () => log.close() });
+  closers.add({ name: 'data folder', limitMs: 1000, close: () => releaseDataDir(config.dataDir) });
+  try {
+    return await compose(config, options, log.logger, closers);
+  } catch (error) {
+    await closers.close();
+    throw error;
+  }
+}
+
+async function compose(config: Config, options: DaemonOptions, logger: Logger, closers: Closers): Promise<Daemon> {
+  const clock = options.clock ?? systemClock;
+  const live = new LiveSettings(config.live);
+  const node = nodeIdOf(config.dataDir);
+  const runDir = runDirOf(config, node);
+  const labels = { ...config.containerLabels, [LABELS.node]: node };
+  const closing = (name: string, close: () => unknown, limitMs = CLOSE_LIMIT_MS) =>
+    closers.add({ name, limitMs, close });
+
+  const source = createCodeSource(sourceSettings(config));
+  closing('code source', () => source.close());
+  const environments = createEnvironments(config.environmentAliases);
+
+  const engine = options.engine ?? createDockerEngine({ connection: parseDockerHost(config.engine) });
+  closing('engine', () => engine.close());
+  const engineInfo = await engine.info();
+  await removeLeftOvers(engine, labels);
+
+  const deaths = new DeathWatch(engine, labels, { clock, logger });
+  await deaths.start();
+  closing('engine events', () => deaths.close());
+  const networks = new Networks({ node, extraLabels: config.containerLabels }, engine);
+  closing('networks', () => networks.removeAll());
+
+  const metrics = createMetrics({
+    containersByState: () => pool.countByState(),
+    waiting: () => pool.waiting,
+    bundleBytes: () => cache.totalBytes(),
+  });
+  const slugs = createSlugs();
+  const runtimeImages = createRuntimeImages(
+    { baseImage: config.build.baseImage, settings: config.build },
+    { engine, clock, logger: logger.child({ part: 'images' }) },
+  );
+  const images = await createFunctionImages(
+    { node, labels, settings: config.build, buildTimeout: () => live.current.buildTimeout },
+    { engine, runtimeImages, slugs, clock, logger: logger.child({ part: 'images' }), onBuilt: metrics.build },
+  );
+
+  const cache = await openCodeCache(
+    { root: join(config.dataDir, 'bundles'), limitBytes: live.current.userCodeSizeLimit },
+    { source, log: logger.child({ part: 'code' }) },
+  );
+  closing('code cache', () => cache.close());
+  await checkSource(source, cache.list().length > 0, logger);
+
+  const plans = new Plans(config.containerRuntime);
+  const pool = new Pool(
+    {
+      memoryBudget: config.memoryBudget,
+      maxStarts: Math.max(4, config.cpus * 2),
+      queueLimit: () => live.current.queueLimit,
+      queueTimeoutMs: () => live.current.queueTimeout * 1000,
+      clock,
+      logger: logger.child({ part: 'pool' }),
+      onStart: metrics.start,
+    },
+    {
+      launcher: new Launcher(
+        { node, extraLabels: config.containerLabels, clock, logger: logger.child({ part: 'pool' }) },
+        {
+          engine,
+          deaths,
+          openChannelFolder: (sandboxId) =>
+            openChannelFolder({ runDir, sandboxId, orphanTimeoutSeconds: ORPHAN_TIMEOUT, logger }),
+          networkName: (kind) => networks.nameOf(kind),
+        },
+      ),
+      functionImage: (plan) => images.ensure(imageRequest(plan)),
+      containerPrefix: (name) => `hf_${slugs.of(name)}`,
+    },
+  );
+  closing('sandboxes', () => pool.close(), config.shutdownTimeout * 1000 + CLOSE_LIMIT_MS);
+
+  const prepareVersion = async (version: FunctionVersion) => {
+    await pool.prepare(plans.of(version, live.current).sandbox);
+  };
+  const registry = new Registry(
+    {
+      checkInterval: () => live.current.codeCheckInterval,
+      keepVersions: () => live.current.keepVersions,
+      clock,
+      logger: logger.child({ part: 'functions' }),
+    },
+    {
+      environments,
+      bundles: {
+        fetchLatest: (name, waiting) => cache.fetchLatest(name, waiting),
+        latest: (name) => cache.latest(name),
+        stat: (name) => source.stat(name),
+      },
+      prepare: prepareVersion,
+      retire: (version) => pool.retireVersion(versionKeyOf(version)),
+      async discard(version) {
+        await images.remove(version.name, version.version);
+        await cache.remove(version.name, version.version);
+      },
+    },
+  );
+  closing('functions', () => registry.close());
+
+  const records = createInvocationRecords<InvocationRecord>({ limit: live.current.invocationHistory });
+  live.onChange((values) => {
+    records.setLimit(values.invocationHistory);
+    void cache.setLimit(values.userCodeSizeLimit);
+  });
+  const invoker = createInvoker(
+    { settings: () => live.current, plans, clock, logger: logger.child({ part: 'invoke' }) },
+    { registry, pool, memoryUsage: (id) => engine.memoryUsage(id), records, observe: metrics.invocation },
+  );
+  const catalog = createFunctionCatalog({
+    registry,
+    listSource: (waiting) => source.list(waiting),
+    bundlesOf: (name) => cache.list().filter((bundle) => bundle.name === name),
+    hasImage: (name, version) => images.has(name, version),
+    prepareVersion,
+  });
+
+  const http = await createHttpApp(
+    { host: config.http.host, apiTokens: config.http.tokens },
+    {
+      invoker,
+      functions: catalog,
+      configure: {
+        state: () => live.state(),
+        change: async (patch) => ({ changed: live.change(patch) }),
+      },
+      async clear({ resetImages }) {
+        await pool.clear();
+        if (!resetImages) return;
+        registry.clear();
+        await images.removeAll();
+        for (const { name, version } of cache.list()) await cache.remove(name, version);
+      },
+      readiness: createReadiness({
+        engine,
+        engineVersion: engineInfo.version,
+        source,
+        clock,
+        warnings: warningsOf(config),
+      }),
+      metrics,
+      logger: logger.child({ part: 'http' }),
+      payloadLimit: () => live.current.payloadLimit,
+    },
+  );
+  closing('http', () => http.close(), config.shutdownTimeout * 1000);
+  const address = await listen(http, config);
+  const url = `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
+  publishFacts(config.dataDir, { url, node, version: packageVersion() });
+  logger.info({ url, node, engine: engineInfo.version, codeSource: source.description }, 'ready');
+  for (const warning of warningsOf(config)) logger.warn({ warning }, 'open to more than it should be');
+
+  const close = () => closers.close();
+  return { url, node, close, [Symbol.asyncDispose]: close };
+}
+
+function sourceSettings({ codeSource }: Config): CodeSourceSettings {
+  const { url, joinAsIs, endpoint, region, forcePathStyle, anonymous, timeout } = codeSource;
+  return {
+    url,
+    joinAsIs,
+    s3: { endpoint, region, forcePathStyle, anonymous },
+    timeouts: {
+      ...DEFAULT_TIMEOUTS,
+      idle: timeout * 1000,
+      headers: Math.min(DEFAULT_TIMEOUTS.headers, timeout * 1000),
+    },
+  };
+}
+
+function imageRequest(plan: SandboxPlan): FunctionImageRequest {
+  const { functionName: name, version, codeDir: bundleDir, environment, aliased } = plan;
+  return { name, version, bundleDir, environment, aliased };
+}
+
+/** Containers that an earlier daemon of this node has left: it was killed. Nobody else's are touched. */
+async function removeLeftOvers(engine: ContainerEngine, labels: Record<string, string>): Promise<void> {
+  const left = await engine.listContainers(labels);
+  await Promise.all(left.map(({ id }) => engine.removeContainer(id)));
+}
+
+/** A node without functions must reach its code source; one that has some goes on with them. */
+async function checkSource(source: CodeSource, hasBundles: boolean, logger: Logger): Promise<void> {
+  try {
+    await source.check();
+  } catch (error) {
+    if (!hasBundles) throw error;
+    logger.warn({ reason: messageOf(error) }, 'code source does not answer: going on with the functions on this node');
+  }
+}
+
+async function listen(http: HttpApp, config: Config) {
+  try {
+    return await http.listen(config.http.port);
+  } catch (cause) {
+    const where = `${config.http.host}:${config.http.port}`;
+    switch (systemCode(cause)) {
+      case 'EADDRINUSE':
+        throw new WorkerFrontError('conflict', `${where} is taken by another program; give another port`, { cause });
+      case 'EACCES':
+        throw new WorkerFrontError(
+          'forbidden',
+          `${where} may not be listened on by this user; give a port above 1023`,
+          { cause },
+        );
+      case 'EADDRNOTAVAIL':
+      case 'ENOTFOUND':
+        throw new WorkerFrontError(
+          'invalid_setting',
+          `WORKER_FRONT_HOST: this machine has no address '${config.http.host}'`,
+          { cause },
+        );
+      default:
+        throw cause;
+    }
+  }
+}
+
+function warningsOf(config: Config): string[] {
+  const warnings: string[] = [];
+  if (config.build.network === 'host') {
+    warnings.push("BUILD_NETWORK=host: image builds run strangers' code that can reach the services of this machine");
+  }
+  if (config.http.tokens.length === 0 && !isLoopback(config.http.host)) {
+    warnings.push('everybody who reaches this address can run functions and change settings (ALLOW_UNAUTHENTICATED)');
+  }
+  if (config.live.functionNetwork !== 'none') {
+    warnings.push(
+      "functions reach this machine's own addresses and private networks; FUNCTION_NETWORK=none closes that",
+    );
+  }
+  return warnings;
+}
