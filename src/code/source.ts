@@ -8,6 +8,8 @@ export interface SourceObject {
 export interface FetchedCode extends SourceObject {
   /** Bytes of unpacked code written into the target folder. */
   bytes: number;
+  /** Digest of the code (`digest.ts`), when it was computed on the way; else the code cache reads the folder again. */
+  version?: string;
 }
 
 export interface Waiting {

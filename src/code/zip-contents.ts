@@ -1,0 +1,66 @@
+import { pipeline } from 'node:stream/promises';
+import { crc32, createInflateRaw } from 'node:zlib';
+import { messageOf } from '../lib/errors.ts';
+import { RATIO_FREE_BYTES } from './limits.ts';
+import { invalidCode, isSystemError } from './problems.ts';
+import type { ZipEntry } from './zip-entries.ts';
+import type { OpenZip } from './zip-file.ts';
+
+export interface ContentsOptions {
+  functionName: string;
+  /** Where the entry's packed bytes begin. */
+  start: number;
+  /** Unpacked bytes that may still come before `maxBytes` of the bundle is passed. */
+  budget: number;
+  maxBytes: number;
+  maxRatio: number;
+  signal?: AbortSignal;
+}
+
+/**
+ * The unpacked bytes of one entry. Throws `invalid_function` as soon as more comes than the entry declares, the bundle
+ * may have, or the ratio allows, and at the end when something is missing or the checksum differs.
+ */
+export async function* readContents(zip: OpenZip, entry: ZipEntry, options: ContentsOptions): AsyncGenerator<Buffer> {
+  const refuse = (problem: string) => invalidCode(options.functionName, problem, entry.name);
+  const packed = zip.read(options.start, options.start + entry.compressedSize);
+  let bytes = 0;
+  let checksum = 0;
+  try {
+    for await (const chunk of entry.method === 0 ? packed : inflate(packed)) {
+      options.signal?.throwIfAborted();
+      bytes += chunk.length;
+      if (bytes > entry.uncompressedSize) throw refuse('is larger than the zip says');
+      if (bytes > options.budget) throw refuse(`is too much: the code may have ${options.maxBytes} bytes unpacked`);
+      if (bytes > RATIO_FREE_BYTES && bytes > entry.compressedSize * options.maxRatio) {
+        throw refuse(`unpacks to more than ${options.maxRatio} times its size`);
+      }
+      checksum = crc32(chunk, checksum);
+      yield chunk;
+    }
+  } catch (error) {
+    throw isDataError(error) ? refuse(`cannot be unpacked: ${messageOf(error)}`) : error;
+  }
+  if (bytes < entry.uncompressedSize) throw refuse('is smaller than the zip says');
+  if (checksum !== entry.crc32) throw refuse('is damaged: its checksum differs');
+}
+
+async function* inflate(packed: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const unpacker = createInflateRaw();
+  // An error on either side destroys the unpacker with it, and so reaches the loop. The promise itself says nothing more:
+  // it stays pending when bytes follow the end of the packed data.
+  const feeding = pipeline(packed, unpacker).catch(() => undefined);
+  try {
+    for await (const chunk of unpacker) yield chunk as Buffer;
+  } finally {
+    unpacker.destroy();
+    await feeding;
+  }
+}
+
+/** zlib's errors (which carry an errno too) and a file that ends too early; not those of reading the disk. */
+function isDataError(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code;
+  if (typeof code === 'string' && code.startsWith('Z_')) return true;
+  return error instanceof Error && error.message === 'unexpected end of the file' && !isSystemError(error);
+}
