@@ -16,7 +16,7 @@ import { createHttpApp, type HttpApp } from './http/app.ts';
 import { createFunctionImages, type FunctionImageRequest } from './images/function-images.ts';
 import { createRuntimeImages } from './images/runtime-images.ts';
 import type { InvocationRecord } from './invoke/invocation.ts';
-import { createInvoker } from './invoke/invoker.ts';
+import { createInvoker, type InvocationEnd } from './invoke/invoker.ts';
 import { Plans, versionKeyOf } from './invoke/plan.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { Closers } from './lib/closers.ts';
@@ -64,9 +64,9 @@ const ORPHAN_TIMEOUT = 30;
 export async function createDaemon(config: Config, options: DaemonOptions = {}): Promise<Daemon> {
   makeDataDir(config.dataDir);
   claimDataDir(config.dataDir);
-  const log = await createLog({
+  const log = createLog({
     level: config.logLevel,
-    ...(options.logToFile && { file: join(config.dataDir, 'daemon.log') }),
+    ...(options.logToFile && { file: { file: join(config.dataDir, 'daemon.log') } }),
   });
   const closers = new Closers(log.logger);
   closers.add({ name: 'log', limitMs: 1000, close: () => log.close() });
@@ -103,11 +103,7 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
   const networks = new Networks({ node, extraLabels: config.containerLabels }, engine);
   closing('networks', () => networks.removeAll());
 
-  const metrics = createMetrics({
-    containersByState: () => pool.countByState(),
-    waiting: () => pool.waiting,
-    bundleBytes: () => cache.totalBytes(),
-  });
+  const metrics = createMetrics();
   const slugs = createSlugs();
   const runtimeImages = createRuntimeImages(
     { baseImage: config.build.baseImage, settings: config.build },
@@ -115,7 +111,7 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
   );
   const images = await createFunctionImages(
     { node, labels, settings: config.build, buildTimeout: () => live.current.buildTimeout },
-    { engine, runtimeImages, slugs, clock, logger: logger.child({ part: 'images' }), onBuilt: metrics.build },
+    { engine, runtimeImages, slugs, clock, logger: logger.child({ part: 'images' }), onBuild: (outcome, ms) => metrics.buildFinished(outcome, ms) },
   );
 
   const cache = await openCodeCache(
@@ -134,7 +130,6 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
       queueTimeoutMs: () => live.current.queueTimeout * 1000,
       clock,
       logger: logger.child({ part: 'pool' }),
-      onStart: metrics.start,
     },
     {
       launcher: new Launcher(
@@ -180,14 +175,28 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
   );
   closing('functions', () => registry.close());
 
-  const records = createInvocationRecords<InvocationRecord>({ limit: live.current.invocationHistory });
+  metrics.observe({
+    containersByState: () => pool.countByState(),
+    queueLength: () => pool.waiting,
+    bundleBytes: () => cache.totalBytes(),
+    imageBytes: () => images.totalBytes(),
+    functionsWithProblem: () => registry.problemCount,
+  });
+  const records = createInvocationRecords<InvocationRecord>({
+    limit: live.current.invocationHistory,
+    bytesOf: outputBytes,
+  });
   live.onChange((values) => {
     records.setLimit(values.invocationHistory);
     void cache.setLimit(values.userCodeSizeLimit);
   });
+  const observe = (end: InvocationEnd) => {
+    metrics.invocationFinished(end.code ?? 'ok', end.executionMs, end.known ? end.name : undefined);
+    if (end.start) metrics.started(end.start);
+  };
   const invoker = createInvoker(
     { settings: () => live.current, plans, clock, logger: logger.child({ part: 'invoke' }) },
-    { registry, pool, memoryUsage: (id) => engine.memoryUsage(id), records, observe: metrics.invocation },
+    { registry, pool, memoryUsage: (id) => engine.memoryUsage(id), records, observe },
   );
   const catalog = createFunctionCatalog({
     registry,
@@ -253,6 +262,10 @@ function sourceSettings({ codeSource }: Config): CodeSourceSettings {
 function imageRequest(plan: SandboxPlan): FunctionImageRequest {
   const { functionName: name, version, codeDir: bundleDir, environment, aliased } = plan;
   return { name, version, bundleDir, environment, aliased };
+}
+
+function outputBytes({ output }: InvocationRecord): number {
+  return output?.chunks.reduce((sum, chunk) => sum + chunk.text.length, 0) ?? 0;
 }
 
 /** Containers that an earlier daemon of this node has left: it was killed. Nobody else's are touched. */

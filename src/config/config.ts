@@ -33,7 +33,7 @@ export interface Config {
     /** Seconds without progress. */
     timeout: number;
   };
-  engine: { host: string | undefined; tlsVerify: boolean; certPath: string | undefined };
+  engine: { host: string | undefined; tlsVerify: string | undefined; certPath: string | undefined; homeDir: string };
   http: { host: string; port: number; tokens: string[] };
   dataDir: string;
   /** undefined: chosen from the node id (see `runDirOf`). */
@@ -123,7 +123,7 @@ export function toConfig(raw: RawSettings, host: Host): Config {
       anonymous: settings.S3_ANONYMOUS,
       timeout: settings.CODE_SOURCE_TIMEOUT,
     },
-    engine: { host: settings.DOCKER_HOST, tlsVerify: settings.DOCKER_TLS_VERIFY, certPath: settings.DOCKER_CERT_PATH },
+    engine: { host: settings.DOCKER_HOST, tlsVerify: settings.DOCKER_TLS_VERIFY, certPath: settings.DOCKER_CERT_PATH, homeDir: host.home },
     http: { host: settings.WORKER_FRONT_HOST, port: settings.PORT, tokens: settings.API_TOKEN ?? [] },
     dataDir,
     runDir: settings.RUN_DIR === undefined ? undefined : resolve(host.cwd, settings.RUN_DIR),

@@ -24,7 +24,7 @@ export const settingsShape = {
     .describe('seconds without progress before the code source counts as down'),
 
   DOCKER_HOST: text.optional().describe('Docker Engine, as the Docker client understands it'),
-  DOCKER_TLS_VERIFY: flag.default(false).describe('verify the engine by TLS'),
+  DOCKER_TLS_VERIFY: text.optional().describe('any text: verify the engine by TLS'),
   DOCKER_CERT_PATH: text.optional().describe('folder with ca.pem, cert.pem and key.pem'),
 
   WORKER_FRONT_HOST: text

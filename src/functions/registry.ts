@@ -110,6 +110,13 @@ export class Registry {
     return [...this.#entries.keys()];
   }
 
+  /** Functions whose newest object in the code source is not served. */
+  get problemCount(): number {
+    let count = 0;
+    for (const entry of this.#entries.values()) if (entry.problem) count += 1;
+    return count;
+  }
+
   isPreparing(name: string): boolean {
     return this.#loads.isRunning(name) || this.#checks.isRunning(name);
   }

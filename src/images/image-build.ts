@@ -19,6 +19,8 @@ export interface ImageBuild {
   /** Also after a success: nothing of its other stages will be used again. */
   pruneAlways: boolean;
   timeoutMs: number;
+  /** Ends the build; the rejection is its reason. */
+  signal?: AbortSignal | undefined;
   /** Gets the output line by line. */
   logger: Logger;
 }
@@ -40,8 +42,11 @@ const DOCKERFILE = '.worker-front.Dockerfile';
 export async function runBuild(build: ImageBuild, settings: BuildSettings, deps: BuildDeps): Promise<string> {
   const { engine, clock } = deps;
   const output: string[] = [];
+  build.signal?.throwIfAborted();
   const controller = new AbortController();
   const timer = clock.after(build.timeoutMs, () => controller.abort());
+  const end = () => controller.abort();
+  build.signal?.addEventListener('abort', end, { once: true });
   const dockerfile = labelStages(build.dockerfile, IMAGE_LABELS.stage, build.stage);
   const options: BuildOptions = {
     tag: build.tag,
@@ -69,6 +74,7 @@ export async function runBuild(build: ImageBuild, settings: BuildSettings, deps:
   } catch (error) {
     // The build's own error says more than one about what it left.
     await prune().catch(() => undefined);
+    build.signal?.throwIfAborted();
     if (controller.signal.aborted) throw timedOut(build.timeoutMs, output);
     if (!hasCode(error, 'build_failed')) throw error;
     throw new WorkerFrontError('build_failed', withoutColours(error.message), {
@@ -77,6 +83,7 @@ export async function runBuild(build: ImageBuild, settings: BuildSettings, deps:
     });
   } finally {
     timer.cancel();
+    build.signal?.removeEventListener('abort', end);
   }
 }
 

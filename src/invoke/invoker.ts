@@ -31,7 +31,7 @@ export interface InvokerDeps {
   pool: { acquire(plan: SandboxPlan, signal?: AbortSignal): Promise<Lease> };
   /** The host's view of a sandbox's memory. */
   memoryUsage(containerId: string): Promise<MemoryUsage | undefined>;
-  records: { add(record: InvocationRecord): void; get(id: string): InvocationRecord | undefined };
+  records: { put(record: InvocationRecord): void; get(id: string): InvocationRecord | undefined };
   /** Told of every ended invocation. */
   observe(end: InvocationEnd): void;
 }
@@ -83,7 +83,7 @@ class PoolInvoker implements Invoker {
     const progress: Progress = { record: newRecord(request), timings, version: undefined, plan: undefined };
     const { record } = progress;
     record.timings = timings;
-    this.#deps.records.add(record);
+    this.#deps.records.put(record);
     try {
       const result = await this.#run(request, progress, began);
       record.state = 'succeeded';
@@ -97,6 +97,8 @@ class PoolInvoker implements Invoker {
       throw known;
     } finally {
       record.executionMs = clock.now() - began;
+      // Once more: it counts by its output, which is there only now.
+      this.#deps.records.put(record);
       this.#deps.observe({
         name: request.name,
         code: record.code as ErrorCode | undefined,

@@ -18,7 +18,6 @@ export interface PoolOptions {
   queueTimeoutMs(): number;
   clock: Clock;
   logger: Logger;
-  onStart?: (kind: Sandbox['origin'], outcome: 'ready' | 'failed') => void;
 }
 
 export interface PoolDeps {
@@ -177,15 +176,12 @@ export class Pool {
   }
 
   async #make(group: SandboxGroup, bytes: number): Promise<void> {
-    let sandbox: Sandbox | undefined;
     try {
-      sandbox = await this.#launch(group, bytes);
+      const sandbox = await this.#launch(group, bytes);
       group.starting -= 1;
-      this.#options.onStart?.(sandbox.origin, 'ready');
       group.adopt(sandbox);
     } catch (error) {
       group.starting -= 1;
-      this.#options.onStart?.(sandbox?.origin ?? 'cold', 'failed');
       if (!hasCode(error, 'init_failed')) {
         this.#options.logger.warn({ function: group.plan.functionName, reason: messageOf(error) }, 'start failed');
       }
