@@ -13,7 +13,7 @@ import { createEnvironments } from './functions/environments.ts';
 import { createFunctionCatalog } from './functions/function-catalog.ts';
 import { type FunctionVersion, Registry } from './functions/registry.ts';
 import { createHttpApp, type HttpApp } from './http/app.ts';
-import { createFunctionImages, type FunctionImageRequest } from './images/function-images.ts';
+import { createFunctionImages, type FunctionImage, type FunctionImageRequest } from './images/function-images.ts';
 import { createRuntimeImages } from './images/runtime-images.ts';
 import type { InvocationRecord } from './invoke/invocation.ts';
 import { createInvoker, type InvocationEnd } from './invoke/invoker.ts';
@@ -21,13 +21,12 @@ import { Plans, versionKeyOf } from './invoke/plan.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { Closers } from './lib/closers.ts';
 import { claimDataDir, makeDataDir, nodeIdOf, publishFacts, releaseDataDir } from './lib/data-dir.ts';
-import { messageOf, systemCode, WorkerFrontError } from './lib/errors.ts';
+import { hasCode, messageOf, systemCode, WorkerFrontError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { packageVersion } from './lib/package-info.ts';
-import { createSlugs } from './lib/slug.ts';
 import { createInvocationRecords } from './observe/invocation-records.ts';
 import { createLog } from './observe/log.ts';
-import { createMetrics } from './observe/metrics.ts';
+import { createMetrics, type Metrics } from './observe/metrics.ts';
 import { createReadiness } from './observe/readiness.ts';
 import { DeathWatch } from './pool/deaths.ts';
 import { LABELS } from './pool/labels.ts';
@@ -84,7 +83,7 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
   const live = new LiveSettings(config.live);
   const node = nodeIdOf(config.dataDir);
   const runDir = runDirOf(config, node);
-  const labels = { ...config.containerLabels, [LABELS.node]: node };
+  const labelsOfNode = { [LABELS.node]: node };
   const closing = (name: string, close: () => unknown, limitMs = CLOSE_LIMIT_MS) =>
     closers.add({ name, limitMs, close });
 
@@ -95,24 +94,24 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
   const engine = options.engine ?? createDockerEngine({ connection: parseDockerHost(config.engine) });
   closing('engine', () => engine.close());
   const engineInfo = await engine.info();
-  await removeLeftOvers(engine, labels);
+  await removeLeftOvers(engine, labelsOfNode);
 
-  const deaths = new DeathWatch(engine, labels, { clock, logger });
+  const deaths = new DeathWatch(engine, labelsOfNode, { clock, logger });
   await deaths.start();
   closing('engine events', () => deaths.close());
   const networks = new Networks({ node, extraLabels: config.containerLabels }, engine);
   closing('networks', () => networks.removeAll());
 
   const metrics = createMetrics();
-  const slugs = createSlugs();
   const runtimeImages = createRuntimeImages(
     { baseImage: config.build.baseImage, settings: config.build },
     { engine, clock, logger: logger.child({ part: 'images' }) },
   );
-  const images = await createFunctionImages(
-    { node, labels, settings: config.build, buildTimeout: () => live.current.buildTimeout },
-    { engine, runtimeImages, slugs, clock, logger: logger.child({ part: 'images' }), onBuild: (outcome, ms) => metrics.buildFinished(outcome, ms) },
+  const images = createFunctionImages(
+    { nodeId: node, settings: config.build, timeoutMs: () => live.current.buildTimeout * 1000 },
+    { engine, runtimeImages, clock, logger: logger.child({ part: 'images' }) },
   );
+  closing('image builds', () => images.close());
 
   const cache = await openCodeCache(
     { root: join(config.dataDir, 'bundles'), limitBytes: live.current.userCodeSizeLimit },
@@ -142,8 +141,7 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
           networkName: (kind) => networks.nameOf(kind),
         },
       ),
-      functionImage: (plan) => images.ensure(imageRequest(plan)),
-      containerPrefix: (name) => `hf_${slugs.of(name)}`,
+      functionImage: (plan) => observedBuild(() => images.ensure(imageRequest(plan)), metrics),
     },
   );
   closing('sandboxes', () => pool.close(), config.shutdownTimeout * 1000 + CLOSE_LIMIT_MS);
@@ -179,7 +177,6 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
     containersByState: () => pool.countByState(),
     queueLength: () => pool.waiting,
     bundleBytes: () => cache.totalBytes(),
-    imageBytes: () => images.totalBytes(),
     functionsWithProblem: () => registry.problemCount,
   });
   const records = createInvocationRecords<InvocationRecord>({
@@ -202,7 +199,10 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
     registry,
     listSource: (waiting) => source.list(waiting),
     bundlesOf: (name) => cache.list().filter((bundle) => bundle.name === name),
-    hasImage: (name, version) => images.has(name, version),
+    async builtVersions(name) {
+      const built = await engine.listImages({ ...labelsOfNode, [LABELS.function]: name });
+      return new Set(built.map((image) => image.labels[LABELS.version] ?? ''));
+    },
     prepareVersion,
   });
 
@@ -219,7 +219,7 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
         await pool.clear();
         if (!resetImages) return;
         registry.clear();
-        await images.removeAll();
+        await images.removeUnused([]);
         for (const { name, version } of cache.list()) await cache.remove(name, version);
       },
       readiness: createReadiness({
@@ -260,12 +260,25 @@ function sourceSettings({ codeSource }: Config): CodeSourceSettings {
 }
 
 function imageRequest(plan: SandboxPlan): FunctionImageRequest {
-  const { functionName: name, version, codeDir: bundleDir, environment, aliased } = plan;
-  return { name, version, bundleDir, environment, aliased };
+  const { functionName: name, version, codeDir: bundleDir, environment } = plan;
+  return { name, version, bundleDir, environment };
 }
 
 function outputBytes({ output }: InvocationRecord): number {
   return output?.chunks.reduce((sum, chunk) => sum + chunk.text.length, 0) ?? 0;
+}
+
+/** Counts builds; a call that finds its image is none. */
+async function observedBuild(ensure: () => Promise<FunctionImage>, metrics: Metrics): Promise<FunctionImage> {
+  const began = performance.now();
+  try {
+    const image = await ensure();
+    if (image.built) metrics.buildFinished('ok', image.buildMs);
+    return image;
+  } catch (error) {
+    if (hasCode(error)) metrics.buildFinished(error.code, performance.now() - began);
+    throw error;
+  }
 }
 
 /** Containers that an earlier daemon of this node has left: it was killed. Nobody else's are touched. */

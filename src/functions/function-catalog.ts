@@ -9,7 +9,8 @@ export interface CatalogDeps {
   listSource(options: { signal?: AbortSignal }): AsyncIterable<string>;
   /** Bundles on disk, newest last. */
   bundlesOf(name: string): Bundle[];
-  hasImage(name: string, version: string): boolean;
+  /** Versions of a function that have an image. */
+  builtVersions(name: string): Promise<ReadonlySet<string>>;
   /** Makes image and whatever else a call would wait for. */
   prepareVersion(version: FunctionVersion): Promise<void>;
 }
@@ -37,14 +38,15 @@ export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
     return entry?.problem ? 'failed' : 'known';
   };
 
-  const versionsOf = (name: string): FunctionVersionInfo[] => {
+  const versionsOf = async (name: string): Promise<FunctionVersionInfo[]> => {
+    const built = await deps.builtVersions(name);
     const entry = deps.registry.entry(name);
     return deps.bundlesOf(name).map(({ version, bytes, tag }) => ({
       version,
       current: version === entry?.current?.version,
       bytes,
       tag,
-      imageBuilt: deps.hasImage(name, version),
+      imageBuilt: built.has(version),
     }));
   };
 
@@ -77,7 +79,7 @@ export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
       return {
         ...summary(name),
         manifest: deps.registry.entry(name)?.current?.manifest,
-        versions: versionsOf(name),
+        versions: await versionsOf(name),
         problem: problem && { code: problem.code, message: problem.message },
       };
     },

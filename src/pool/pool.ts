@@ -23,8 +23,6 @@ export interface PoolOptions {
 export interface PoolDeps {
   launcher: Pick<Launcher, 'launch' | 'load'>;
   functionImage(plan: SandboxPlan): Promise<FunctionImage>;
-  /** `hf_<slug>` of a function. */
-  containerPrefix(functionName: string): string;
 }
 
 /** The ready sandboxes of all functions on this node, and what makes and removes them. */
@@ -199,7 +197,7 @@ export class Pool {
       sandbox = await this.#deps.launcher.launch({
         image: image.image,
         imageName: image.imageName,
-        namePrefix: this.#deps.containerPrefix(plan.functionName),
+        namePrefix: image.imageName,
         plan,
         function: { name: plan.functionName, version: plan.version },
         initTimeoutMs: plan.initTimeoutMs,
