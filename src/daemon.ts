@@ -4,15 +4,17 @@ import { openCodeCache } from './code/code-cache.ts';
 import { type CodeSourceSettings, createCodeSource } from './code/code-source.ts';
 import { DEFAULT_TIMEOUTS } from './code/limits.ts';
 import type { CodeSource } from './code/source.ts';
-import { type Config, isLoopback, runDirOf } from './config/config.ts';
+import { type Config, runDirOf } from './config/config.ts';
 import { LiveSettings } from './config/live.ts';
+import { warningsOf } from './config/warnings.ts';
 import { parseDockerHost } from './containers/docker/connection.ts';
 import { createDockerEngine } from './containers/docker/engine.ts';
 import type { ContainerEngine } from './containers/engine.ts';
 import { createEnvironments } from './functions/environments.ts';
 import { createFunctionCatalog } from './functions/function-catalog.ts';
 import { type FunctionVersion, Registry } from './functions/registry.ts';
-import { createHttpApp, type HttpApp } from './http/app.ts';
+import { createHttpApp } from './http/app.ts';
+import { listen } from './http/listen.ts';
 import { createFunctionImages, type FunctionImage, type FunctionImageRequest } from './images/function-images.ts';
 import { createRuntimeImages } from './images/runtime-images.ts';
 import type { InvocationRecord } from './invoke/invocation.ts';
@@ -21,7 +23,7 @@ import { Plans, versionKeyOf } from './invoke/plan.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { Closers } from './lib/closers.ts';
 import { claimDataDir, makeDataDir, nodeIdOf, publishFacts, releaseDataDir } from './lib/data-dir.ts';
-import { hasCode, messageOf, systemCode, WorkerFrontError } from './lib/errors.ts';
+import { hasCode, messageOf } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { packageVersion } from './lib/package-info.ts';
 import { createInvocationRecords } from './observe/invocation-records.ts';
@@ -31,6 +33,7 @@ import { createReadiness } from './observe/readiness.ts';
 import { DeathWatch } from './pool/deaths.ts';
 import { LABELS } from './pool/labels.ts';
 import { Launcher } from './pool/launcher.ts';
+import { removeLeftOvers } from './pool/left-overs.ts';
 import { Networks } from './pool/networks.ts';
 import type { SandboxPlan } from './pool/plan.ts';
 import { Pool } from './pool/pool.ts';
@@ -235,7 +238,7 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
     },
   );
   closing('http', () => http.close(), config.shutdownTimeout * 1000);
-  const address = await listen(http, config);
+  const address = await listen(http, config.http.host, config.http.port);
   const url = `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
   publishFacts(config.dataDir, { url, node, version: packageVersion() });
   logger.info({ url, node, engine: engineInfo.version, codeSource: source.description }, 'ready');
@@ -281,12 +284,6 @@ async function observedBuild(ensure: () => Promise<FunctionImage>, metrics: Metr
   }
 }
 
-/** Containers that an earlier daemon of this node has left: it was killed. Nobody else's are touched. */
-async function removeLeftOvers(engine: ContainerEngine, labels: Record<string, string>): Promise<void> {
-  const left = await engine.listContainers(labels);
-  await Promise.all(left.map(({ id }) => engine.removeContainer(id)));
-}
-
 /** A node without functions must reach its code source; one that has some goes on with them. */
 async function checkSource(source: CodeSource, hasBundles: boolean, logger: Logger): Promise<void> {
   try {
@@ -295,47 +292,4 @@ async function checkSource(source: CodeSource, hasBundles: boolean, logger: Logg
     if (!hasBundles) throw error;
     logger.warn({ reason: messageOf(error) }, 'code source does not answer: going on with the functions on this node');
   }
-}
-
-async function listen(http: HttpApp, config: Config) {
-  try {
-    return await http.listen(config.http.port);
-  } catch (cause) {
-    const where = `${config.http.host}:${config.http.port}`;
-    switch (systemCode(cause)) {
-      case 'EADDRINUSE':
-        throw new WorkerFrontError('conflict', `${where} is taken by another program; give another port`, { cause });
-      case 'EACCES':
-        throw new WorkerFrontError(
-          'forbidden',
-          `${where} may not be listened on by this user; give a port above 1023`,
-          { cause },
-        );
-      case 'EADDRNOTAVAIL':
-      case 'ENOTFOUND':
-        throw new WorkerFrontError(
-          'invalid_setting',
-          `WORKER_FRONT_HOST: this machine has no address '${config.http.host}'`,
-          { cause },
-        );
-      default:
-        throw cause;
-    }
-  }
-}
-
-function warningsOf(config: Config): string[] {
-  const warnings: string[] = [];
-  if (config.build.network === 'host') {
-    warnings.push("BUILD_NETWORK=host: image builds run strangers' code that can reach the services of this machine");
-  }
-  if (config.http.tokens.length === 0 && !isLoopback(config.http.host)) {
-    warnings.push('everybody who reaches this address can run functions and change settings (ALLOW_UNAUTHENTICATED)');
-  }
-  if (config.live.functionNetwork !== 'none') {
-    warnings.push(
-      "functions reach this machine's own addresses and private networks; FUNCTION_NETWORK=none closes that",
-    );
-  }
-  return warnings;
 }

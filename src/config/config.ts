@@ -123,7 +123,12 @@ export function toConfig(raw: RawSettings, host: Host): Config {
       anonymous: settings.S3_ANONYMOUS,
       timeout: settings.CODE_SOURCE_TIMEOUT,
     },
-    engine: { host: settings.DOCKER_HOST, tlsVerify: settings.DOCKER_TLS_VERIFY, certPath: settings.DOCKER_CERT_PATH, homeDir: host.home },
+    engine: {
+      host: settings.DOCKER_HOST,
+      tlsVerify: settings.DOCKER_TLS_VERIFY,
+      certPath: settings.DOCKER_CERT_PATH,
+      homeDir: host.home,
+    },
     http: { host: settings.WORKER_FRONT_HOST, port: settings.PORT, tokens: settings.API_TOKEN ?? [] },
     dataDir,
     runDir: settings.RUN_DIR === undefined ? undefined : resolve(host.cwd, settings.RUN_DIR),

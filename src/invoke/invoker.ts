@@ -17,7 +17,7 @@ import type {
   Timings,
 } from './invocation.ts';
 import { loadError, resultOf } from './outcome.ts';
-import { type FunctionPlan, type PlanSettings, Plans } from './plan.ts';
+import type { FunctionPlan, PlanSettings, Plans } from './plan.ts';
 
 export interface InvokerOptions {
   settings(): PlanSettings;

@@ -1,0 +1,18 @@
+import { type Config, isLoopback } from './config.ts';
+
+/** What these settings leave open, for the log and `readyz`. */
+export function warningsOf(config: Config): string[] {
+  const warnings: string[] = [];
+  if (config.build.network === 'host') {
+    warnings.push("BUILD_NETWORK=host: image builds run strangers' code that can reach the services of this machine");
+  }
+  if (config.http.tokens.length === 0 && !isLoopback(config.http.host)) {
+    warnings.push('everybody who reaches this address can run functions and change settings (ALLOW_UNAUTHENTICATED)');
+  }
+  if (config.live.functionNetwork !== 'none') {
+    warnings.push(
+      "functions reach this machine's own addresses and private networks; FUNCTION_NETWORK=none closes that",
+    );
+  }
+  return warnings;
+}
