@@ -1,6 +1,6 @@
 import type { InvocationMeta, InvocationResult, Timings } from '../invoke/invocation.ts';
 
-const HEAD = Buffer.from('{"Result": ');
+const HEAD = Buffer.from('{"Result":');
 
 /**
  * The body of a 200 of `/execute`, put together from prepared bytes: the handler's result goes in as it is, so its
@@ -10,11 +10,11 @@ const HEAD = Buffer.from('{"Result": ');
 export function executeBody(invocation: InvocationResult): Buffer {
   const { result } = invocation;
   const { executionTime, internalExecutionTime } = wholeTimes(invocation.executionMs, invocation.handlerMs);
-  const tail = `, "ExecutionTime": ${executionTime}, "InternalExecutionTime": ${internalExecutionTime}, "Meta": ${JSON.stringify(
-    metaView(invocation.meta),
-  )}, "InvocationId": "${invocation.id}", "Timings": ${JSON.stringify(timingsView(invocation.timings))}, "MaxMemoryUsed": ${
-    invocation.maxMemoryUsed ?? null
-  }}`;
+  const meta = JSON.stringify(metaView(invocation.meta));
+  const timings = JSON.stringify(timingsView(invocation.timings));
+  const tail =
+    `,"ExecutionTime":${executionTime},"InternalExecutionTime":${internalExecutionTime},"Meta":${meta}` +
+    `,"InvocationId":"${invocation.id}","Timings":${timings},"MaxMemoryUsed":${invocation.maxMemoryUsed ?? null}}`;
   const body = Buffer.allocUnsafe(HEAD.length + result.length + Buffer.byteLength(tail));
   HEAD.copy(body);
   body.set(result, HEAD.length);
@@ -59,11 +59,14 @@ export function timingsView(timings: Timings): Timings {
 /** The timings for browsers' and tracers' tools. Syntax: https://www.w3.org/TR/server-timing/ */
 export function serverTiming(invocation: InvocationResult): string {
   const { queue, fetch, build, create, start, load, run } = timingsView(invocation.timings);
-  return `queue;dur=${queue}, fetch;dur=${fetch}, build;dur=${build}, create;dur=${create}, start;dur=${start}, load;dur=${load}, run;dur=${run}, handler;dur=${micro(
-    invocation.handlerMs,
-  )}, total;dur=${micro(invocation.executionMs)}`;
+  const handler = micro(invocation.handlerMs);
+  const total = micro(invocation.executionMs);
+  return (
+    `queue;dur=${queue}, fetch;dur=${fetch}, build;dur=${build}, create;dur=${create}, start;dur=${start}` +
+    `, load;dur=${load}, run;dur=${run}, handler;dur=${handler}, total;dur=${total}`
+  );
 }
 
-export function micro(ms: number): number {
+function micro(ms: number): number {
   return Math.round(ms * 1000) / 1000;
 }
