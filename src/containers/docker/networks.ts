@@ -13,8 +13,9 @@ export function createNetworkCalls(http: EngineHttp): NetworkCalls {
   return {
     async ensureNetwork(spec) {
       const options = bridgeOptions(spec);
-      // Create first: of two daemons asking at the same time one gets 409, while both could find nothing.
-      const { status, value } = await http.json<{ Id: string }>({
+      // Create first: of two who ask at the same time both could find nothing. The engine says 409 to the second one,
+      // or 403, when it has only the first one's interface to go by yet.
+      const { status, value } = await http.json<{ Id: string; message: string }>({
         method: 'POST',
         path: '/networks/create',
         body: {
@@ -25,15 +26,17 @@ export function createNetworkCalls(http: EngineHttp): NetworkCalls {
           Options: options,
           Labels: spec.labels,
         },
-        accept: [409],
+        accept: [403, 409],
       });
-      if (status !== 409) return value.Id;
-      const { value: existing } = await http.json<NetworkBody>({
+      if (status < 400) return value.Id;
+      const existing = await http.json<NetworkBody>({
         method: 'GET',
         path: `/networks/${segment(spec.name)}`,
+        accept: [404],
       });
-      checkOptions(spec, existing, options);
-      return existing.Id;
+      if (existing.status === 404) throw taken(spec, value.message);
+      checkOptions(spec, existing.value, options);
+      return existing.value.Id;
     },
 
     async removeNetwork(name) {
@@ -68,6 +71,13 @@ function bridgeOptions(spec: NetworkSpec): Record<string, string> {
     throw new WorkerFrontError('internal_error', `'${spec.bridgeName}' is no interface name of at most 15 characters.`);
   }
   return { [BRIDGE]: spec.bridgeName, [ICC]: String(spec.interContainer) };
+}
+
+/** The interface belongs to a network of another name. */
+function taken(spec: NetworkSpec, words: string): WorkerFrontError {
+  return new WorkerFrontError('conflict', `The network '${spec.name}' can't be made: ${words}`, {
+    details: { network: spec.name, bridge: spec.bridgeName },
+  });
 }
 
 /** A network of the same name made by somebody else, or by an older version, may lack the walls that are asked for. */

@@ -116,7 +116,12 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     ensureNetwork: (spec) =>
       gate.pass('ensureNetwork', undefined, () => {
         const known = networks.get(spec.name) ?? spec;
-        if (known.bridgeName !== spec.bridgeName || known.interContainer !== spec.interContainer) {
+        const sameBridge = [...networks.values()].find(({ bridgeName }) => bridgeName === spec.bridgeName) ?? known;
+        if (
+          known.bridgeName !== spec.bridgeName ||
+          known.interContainer !== spec.interContainer ||
+          sameBridge.name !== spec.name
+        ) {
           throw new WorkerFrontError('conflict', `The network '${spec.name}' is there with other settings.`);
         }
         networks.set(spec.name, known);

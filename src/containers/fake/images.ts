@@ -155,8 +155,14 @@ async function readContext(context: Readable, contents: Map<string, Buffer>): Pr
   const names: string[] = [];
   const extract = tar.extract();
   context.on('error', (error) => extract.destroy(new ContextError('context', { cause: error })));
-  context.on('close', () => extract.destroy(new Error('The build context ended too early')));
-  context.on('end', () => context.removeAllListeners('close'));
+  let ended = false;
+  context.on('end', () => {
+    ended = true;
+  });
+  context.on('close', () => {
+    const cause = new WorkerFrontError('internal_error', 'The build context ended too early.');
+    if (!ended) extract.destroy(new ContextError('context', { cause }));
+  });
   context.pipe(extract);
   for await (const entry of extract) {
     names.push(entry.header.name);
