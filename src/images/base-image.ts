@@ -21,7 +21,7 @@ export async function findBaseImage(
     const state = await engine.inspectImage(image);
     if (state) return { image, state };
   }
-  const image = candidates[0] as string;
+  const image = candidates[0];
   try {
     await engine.pullImage(image, { signal: AbortSignal.timeout(options.pullTimeoutMs ?? 120_000) });
   } catch (error) {

@@ -55,7 +55,7 @@ const PIP_OPTIONS = '--no-cache-dir --disable-pip-version-check --root-user-acti
 
 const INSTALL: Record<Language, (install: InstallFacts) => string[]> = {
   python: () => [
-    `RUN /build/with-settings python3 -m pip install ${PIP_OPTIONS} --target /function/python -r requirements.txt`,
+    `RUN mkdir -p /function/python && /build/with-settings python3 -m pip install ${PIP_OPTIONS} --target /function/python -r requirements.txt`,
   ],
   nodejs: ({ locked }) => [
     `RUN /build/with-settings npm ${locked ? 'ci' : 'install'} ${NPM_OPTIONS} && mkdir -p node_modules`,

@@ -90,11 +90,13 @@ const UNUSED = /(^|\/)(__pycache__|tests?|node_modules|out)\/|\.(md|pyc|class|o)
 
 /**
  * Hex digest over all that an image is made from: Dockerfile, files (path, mode, content), arguments, and the digests
- * of the images it uses. Build settings are left out: they decide how things are fetched, not what.
+ * of the images it uses (by build argument). Build settings are left out: they decide how things are fetched, not what.
  */
 export async function recipeDigest(recipe: Recipe, files: RecipeFiles, used: Record<string, string>): Promise<string> {
   const hash = createHash('sha256');
-  hash.update(JSON.stringify([files.dockerfile, recipe.args ?? {}, Object.entries(used).sort()]));
+  hash.update(
+    JSON.stringify([files.dockerfile, recipe.args ?? {}, Object.keys(recipe.uses).map((arg) => [arg, used[arg]])]),
+  );
   for (const entry of files.entries) {
     const content = entry.file ? await readFile(entry.file.path) : (entry.content ?? entry.link ?? '');
     const digest = createHash('sha256').update(content).digest('hex');

@@ -58,6 +58,8 @@ export interface RuntimeImages {
    * container uses. Returns the names of those removed.
    */
   removeOutdated(minAgeMs?: number): Promise<string[]>;
+  /** Ends running builds with `shutting_down`. Idempotent. */
+  close(): Promise<void>;
 }
 
 const REPOSITORY = 'worker-front';
@@ -67,7 +69,8 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
   const { engine, logger, clock } = deps;
   const imagesDir = options.imagesDir ?? fileURLToPath(new URL('../../images', import.meta.url));
   const flights = new SingleFlight<OwnImage>();
-  const current = new Map<string, string>();
+  const aliased = new Set<string>();
+  const closing = new AbortController();
 
   const ensureRecipe = (name: string): Promise<OwnImage> => flights.run(name, () => find(name));
 
@@ -82,8 +85,8 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
     const image = `${REPOSITORY}/${name}:${digest.slice(0, 12)}`;
     const found = await engine.inspectImage(image);
     const id = found?.id ?? (await build(name, recipe, image, digest, files));
-    if (!current.has(name)) await engine.tagImage(image, `${REPOSITORY}/${name}:latest`);
-    current.set(name, image);
+    if (!aliased.has(name)) await engine.tagImage(image, `${REPOSITORY}/${name}:latest`);
+    aliased.add(name);
     return { image, id, digest, built: !found };
   }
 
@@ -91,7 +94,7 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
   async function describe(recipe: Recipe) {
     const files = await recipeFiles(imagesDir, recipe);
     const used: Record<string, string> = {};
-    for (const name of Object.values(recipe.uses)) used[name] = await digestOf(name);
+    for (const [arg, name] of Object.entries(recipe.uses)) used[arg] = await digestOf(name);
     return { files, digest: await recipeDigest(recipe, files, used) };
   }
 
@@ -126,6 +129,7 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
         stage: `${name}-${randomUUID()}`,
         pruneAlways: true,
         timeoutMs: options.timeoutMs ?? 15 * 60_000,
+        signal: closing.signal,
         logger: logger.child({ image }),
       },
       options.settings,
@@ -154,6 +158,11 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
         }
       }
       return removed;
+    },
+
+    async close() {
+      closing.abort(new WorkerFrontError('shutting_down', 'The daemon is shutting down.'));
+      await flights.idle();
     },
   };
 
