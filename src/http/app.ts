@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify';
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { WorkerFrontError } from '../lib/errors.ts';
@@ -38,7 +39,8 @@ export interface HttpApp {
 export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promise<HttpApp> {
   const { logger } = deps;
   const access = createAccess({ allowedHosts: [], ...options });
-  const track = createTrack(deps);
+  const answeredEarly = new WeakSet<Socket>();
+  const track = createTrack({ ...deps, answeredEarly });
   let draining = false;
 
   const sendError = (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
@@ -69,7 +71,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
       headersTimeout: Math.min(HEADERS_TIMEOUT, options.requestTimeoutMs ?? HEADERS_TIMEOUT),
       connectionsCheckingInterval: Math.min(5000, options.requestTimeoutMs ?? 5000),
     },
-    clientErrorHandler: createClientErrorHandler({ logger, newId: randomUUID }),
+    clientErrorHandler: createClientErrorHandler({ logger, newId: randomUUID, answeredEarly }),
     // URLs that the router cannot read never reach the hooks below.
     frameworkErrors(error, request, reply) {
       track(request, reply);
@@ -118,7 +120,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
   addRoutes(fastify, { ...deps, isDraining: () => draining });
 
   let closing: Promise<void> | undefined;
-  const close = () => (closing ??= Promise.resolve(fastify.close()));
+  const close = () => (closing ??= closeApp(fastify));
   return {
     fastify,
     async listen(port) {
@@ -132,4 +134,17 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** Milliseconds between looks for connections that have become idle while the app closes. */
+const IDLE_CHECK = 50;
+
+/** Fastify ends idle connections once; those that become idle later, without a reply that ends them, are ended here. */
+async function closeApp(fastify: Api): Promise<void> {
+  const idle = setInterval(() => fastify.server.closeIdleConnections(), IDLE_CHECK);
+  try {
+    await fastify.close();
+  } finally {
+    clearInterval(idle);
+  }
 }

@@ -1,16 +1,23 @@
-import { STATUS_CODES } from 'node:http';
+import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { errorReply } from './error-reply.ts';
 
+export interface ClientErrorDeps {
+  logger: Logger;
+  newId: () => string;
+  /** Connections whose request was answered before it had arrived whole: what breaks now is the rest of it. */
+  answeredEarly: WeakSet<Socket>;
+}
+
 /**
  * Answers what is no HTTP (garbage, headers over the limit, a request that never ends) on the bare socket, in the one
  * error shape. Such replies keep the status that HTTP itself has for the case, which proxies act on.
  */
-export function createClientErrorHandler(deps: { logger: Logger; newId: () => string }) {
+export function createClientErrorHandler(deps: ClientErrorDeps) {
   return (error: Error & { code?: string }, socket: Socket): void => {
-    if (error.code === 'ECONNRESET' || !socket.writable || isReplying(socket)) {
+    if (error.code === 'ECONNRESET' || !socket.writable || isReplying(socket) || deps.answeredEarly.has(socket)) {
       socket.destroy();
       return;
     }
@@ -40,7 +47,11 @@ function problemOf(code: string | undefined): { status: number; message: string 
   }
 }
 
-/** A second reply must never follow one whose head is out: the caller would take it for the answer to something else. */
+/**
+ * Whether an answer to the broken bytes would be taken for the answer to something else: the head of a reply is out,
+ * or the bytes came behind a complete request that is still being served.
+ */
 function isReplying(socket: Socket): boolean {
-  return (socket as Socket & { _httpMessage?: { headersSent?: boolean } | null })._httpMessage?.headersSent === true;
+  const reply = (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage;
+  return reply !== null && reply !== undefined && (reply.headersSent || reply.req.complete);
 }

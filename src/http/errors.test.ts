@@ -53,7 +53,7 @@ describe('an unexpected error', () => {
     ["Node's error", Object.assign(new Error(secret), { code: 'ENOENT', statusCode: 404 })],
     ['an internal_error', new WorkerFrontError('internal_error', secret, { details: { secret } })],
   ])('says nothing about itself: %s', async (_, thrown) => {
-    deps.behaviour.invoke = () => Promise.reject(thrown as Error);
+    deps.behaviour.invoke = () => Promise.reject(thrown);
     const reply = await app.fastify.inject('/execute?name=W1');
     expect(reply.statusCode).toBe(500);
     expect(reply.json()).toMatchObject({ Code: 'internal_error', Details: {} });

@@ -79,8 +79,8 @@ test('every error is the one shape, by status', () => {
 
 test('every reference is there, and every schema is referred to', () => {
   const text = JSON.stringify(document);
-  const used = new Set([...text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map(([, name]) => name));
-  expect([...used].sort()).toEqual(Object.keys(document.components.schemas).sort());
+  const used = new Set([...text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map(([, name]) => name ?? ''));
+  expect(used).toEqual(new Set(Object.keys(document.components.schemas)));
 });
 
 test('parameters are described', () => {

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ErrorCode } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -55,8 +56,15 @@ export class RequestFacts {
 /** Starts to follow a request: facts for the routes, one log line and the gauge at its end, whatever the end is. */
 export type Track = (request: FastifyRequest, reply: FastifyReply) => void;
 
-export function createTrack(deps: { logger: Logger; metrics: HttpMetrics }): Track {
-  const { logger, metrics } = deps;
+export interface TrackDeps {
+  logger: Logger;
+  metrics: HttpMetrics;
+  /** Gets the connections whose request was answered before it had arrived whole. */
+  answeredEarly: WeakSet<Socket>;
+}
+
+export function createTrack(deps: TrackDeps): Track {
+  const { logger, metrics, answeredEarly } = deps;
   return (request, reply) => {
     const facts = new RequestFacts(cleanRequestId(request.headers['x-request-id']));
     request.facts = facts;
@@ -65,6 +73,7 @@ export function createTrack(deps: { logger: Logger; metrics: HttpMetrics }): Tra
     reply.raw.once('close', () => {
       const { raw } = reply;
       if (!raw.writableEnded) facts.callerGone();
+      if (!request.raw.complete) answeredEarly.add(request.raw.socket);
       metrics.httpFinished();
       const fields = {
         id: request.id,
