@@ -66,7 +66,7 @@ export function createDockerClient(connection: DockerConnection): DockerClient {
  * docker-modem prints its options with all depth for a debug line on every request, switched on or not. Of an agent
  * with open sockets that is megabytes of text; a short name of its own makes it nothing.
  */
-function quiet<T extends HttpAgent>(agent: T): T {
+export function quiet<T extends HttpAgent>(agent: T): T {
   return Object.assign(agent, { [inspect.custom]: () => '[agent]' });
 }
 

@@ -85,7 +85,8 @@ function tryUrl(text: string): URL | undefined {
 }
 
 function refused(text: string, advice: string): WorkerFrontError {
-  return new WorkerFrontError('invalid_setting', `DOCKER_HOST '${text}' can't be used: ${advice}.`, {
+  const shown = text.replace(/\/\/[^/@]*@/, '//***@');
+  return new WorkerFrontError('invalid_setting', `DOCKER_HOST '${shown}' can't be used: ${advice}.`, {
     details: { setting: 'DOCKER_HOST' },
   });
 }
