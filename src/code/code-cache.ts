@@ -1,4 +1,4 @@
-import { messageOf, WorkerFrontError } from '../lib/errors.ts';
+import { messageOf, systemCode, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Bundle } from './bundle.ts';
 import { BundleIndex, type IndexEntry } from './bundle-index.ts';
@@ -71,7 +71,7 @@ export interface CodeCache extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Finds the bundles of earlier runs, then resolves. */
+/** Finds the bundles of earlier runs, then resolves. Rejects with `invalid_setting` when the folder cannot be used. */
 export async function openCodeCache(options: CodeCacheOptions, deps: CodeCacheDeps): Promise<CodeCache> {
   const { source, log, now = Date.now } = deps;
   const store = createBundleStore(options.root, log);
@@ -83,7 +83,13 @@ export async function openCodeCache(options: CodeCacheOptions, deps: CodeCacheDe
   let syncing: Promise<void> = Promise.resolve();
   let closed: Promise<void> | undefined;
 
-  for (const bundle of (await store.scan()).sort((a, b) => a.usedAt - b.usedAt)) index.add(bundle);
+  const found = await store.scan().catch((error: unknown) => {
+    const reason = systemCode(error) ?? messageOf(error);
+    throw new WorkerFrontError('invalid_setting', `the bundles' folder in DATA_DIR cannot be used (${reason})`, {
+      cause: error,
+    });
+  });
+  for (const bundle of found.sort((a, b) => a.usedAt - b.usedAt)) index.add(bundle);
   log.info({ bundles: index.all().length, bytes: index.totalBytes }, 'bundles found');
 
   const removeEntry = async (entry: IndexEntry): Promise<void> => {

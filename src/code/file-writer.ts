@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, open, readdir, rm, symlink } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { chmod, lstat, mkdir, open, readdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** What was written, counted and hashed on the way. */
@@ -17,42 +18,57 @@ export interface Disk {
 export const realDisk: Disk = { open };
 
 /**
- * Writes a new file below `root`, chunk by chunk. Never follows or overwrites what is there. The mode is 0755 or 0644
- * whatever the process's umask, so that a sandbox's user can read it.
+ * Writes one bundle below `root`. Never follows or overwrites what is there. Modes are 0755 and 0644 whatever the
+ * process's umask, so that a sandbox's user can read everything.
  */
-export async function writeNewFile(
-  root: string,
-  path: string,
-  executable: boolean,
-  chunks: AsyncIterable<Buffer>,
-  disk: Disk = realDisk,
-): Promise<Written> {
-  const mode = executable ? 0o755 : 0o644;
-  const file = await disk.open(join(root, path), 'wx', mode);
-  try {
-    await file.chmod(mode);
-    const hash = createHash('sha256');
-    let bytes = 0;
-    for await (const chunk of chunks) {
-      bytes += chunk.length;
-      hash.update(chunk);
-      await file.appendFile(chunk);
-    }
-    return { bytes, sha256: hash.digest('hex') };
-  } finally {
-    await file.close();
+export class FileWriter {
+  readonly #root: string;
+  readonly #disk: Disk;
+  /** Modes that the umask lets through. A chmod costs more than all the rest of a small file. */
+  readonly #exact = new Map<string, boolean>();
+
+  constructor(root: string, disk: Disk = realDisk) {
+    this.#root = root;
+    this.#disk = disk;
   }
-}
 
-/** Creates a folder of mode 0755 below `root`. Its parent exists. */
-export async function makeFolder(root: string, path: string): Promise<void> {
-  await mkdir(join(root, path));
-  await chmod(join(root, path), 0o755);
-}
+  async file(path: string, executable: boolean, chunks: AsyncIterable<Buffer>): Promise<Written> {
+    const mode = executable ? 0o755 : 0o644;
+    const file = await this.#disk.open(join(this.#root, path), 'wx', mode);
+    try {
+      if (!(await this.#isExact(`file ${mode}`, mode, () => file.stat()))) await file.chmod(mode);
+      const hash = createHash('sha256');
+      let bytes = 0;
+      for await (const chunk of chunks) {
+        bytes += chunk.length;
+        hash.update(chunk);
+        await file.appendFile(chunk);
+      }
+      return { bytes, sha256: hash.digest('hex') };
+    } finally {
+      await file.close();
+    }
+  }
 
-/** Creates a checked link below `root`. */
-export async function makeLink(root: string, path: string, target: string): Promise<void> {
-  await symlink(target, join(root, path));
+  /** The parent exists. */
+  async folder(path: string): Promise<void> {
+    const absolute = join(this.#root, path);
+    await mkdir(absolute, 0o755);
+    if (!(await this.#isExact('folder', 0o755, () => lstat(absolute)))) await chmod(absolute, 0o755);
+  }
+
+  /** The target was checked. */
+  async link(path: string, target: string): Promise<void> {
+    await symlink(target, join(this.#root, path));
+  }
+
+  async #isExact(what: string, mode: number, look: () => Promise<Stats>): Promise<boolean> {
+    const known = this.#exact.get(what);
+    if (known !== undefined) return known;
+    const exact = ((await look()).mode & 0o777) === mode;
+    this.#exact.set(what, exact);
+    return exact;
+  }
 }
 
 /** Removes everything in a folder, but not the folder. */

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, systemCode } from '../lib/errors.ts';
 import { versionOf } from './digest.ts';
-import { makeFolder, makeLink, writeNewFile } from './file-writer.ts';
+import { FileWriter } from './file-writer.ts';
 import { invalidCode, printable, sourceProblem, storageProblem } from './problems.ts';
 import type { UnpackLimits } from './source.ts';
 import type { BundleTree } from './tree.ts';
@@ -38,19 +38,20 @@ async function copy(
   limits: UnpackLimits,
   signal?: AbortSignal,
 ): Promise<Unpacked> {
+  const writer = new FileWriter(to);
   let bytes = 0;
   for (const [path, node] of parentsFirst(tree)) {
     signal?.throwIfAborted();
     if (node.kind === 'folder') {
-      await makeFolder(to, path);
+      await writer.folder(path);
     } else if (node.kind === 'file') {
       const chunks = readFileNoFollow(join(from, path), functionName, path, limits.maxBytes - bytes, signal);
-      const written = await writeNewFile(to, path, node.executable, chunks);
+      const written = await writer.file(path, node.executable, chunks);
       node.sha256 = written.sha256;
       bytes += written.bytes;
     }
   }
-  for (const [path, node] of tree.nodes) if (node.kind === 'link') await makeLink(to, path, node.target ?? '');
+  for (const [path, node] of tree.nodes) if (node.kind === 'link') await writer.link(path, node.target ?? '');
   return { version: versionOf(tree.nodes), bytes };
 }
 

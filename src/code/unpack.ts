@@ -1,7 +1,7 @@
 import { messageOf } from '../lib/errors.ts';
 import { versionOf } from './digest.ts';
 import { decodeUtf8 } from './entry-path.ts';
-import { type Disk, makeFolder, makeLink, realDisk, writeNewFile } from './file-writer.ts';
+import { type Disk, FileWriter } from './file-writer.ts';
 import { MAX_LINK_BYTES } from './limits.ts';
 import { invalidCode, isSystemError, storageProblem } from './problems.ts';
 import type { UnpackLimits } from './source.ts';
@@ -33,18 +33,19 @@ export interface Unpacked {
  *
  * Errors: `invalid_function` naming the entry, `storage_full`; the abort reason of `signal`.
  */
-export async function unpackZip(options: UnpackOptions, disk: Disk = realDisk): Promise<Unpacked> {
+export async function unpackZip(options: UnpackOptions, disk?: Disk): Promise<Unpacked> {
   const { functionName, targetDir, limits } = options;
+  const writer = new FileWriter(targetDir, disk);
   const zip = await openZip(options);
   try {
     const directoryStart = zip.cursor;
     const entries = await readDirectory(zip, functionName, limits);
     const tree = plan(entries, options);
-    for (const [path, node] of tree.nodes) if (node.kind === 'folder') await makeFolder(targetDir, path);
-    const bytes = await writeFiles(zip, entries, directoryStart, tree, options, disk);
+    for (const [path, node] of tree.nodes) if (node.kind === 'folder') await writer.folder(path);
+    const bytes = await writeFiles(zip, entries, directoryStart, tree, options, writer);
     tree.checkLinks();
     for (const [path, node] of tree.nodes) {
-      if (node.kind === 'link') await makeLink(targetDir, path, node.target ?? '');
+      if (node.kind === 'link') await writer.link(path, node.target ?? '');
     }
     return { version: versionOf(tree.nodes), bytes };
   } catch (error) {
@@ -77,7 +78,7 @@ async function writeFiles(
   directoryStart: number,
   tree: BundleTree,
   options: UnpackOptions,
-  disk: Disk,
+  writer: FileWriter,
 ): Promise<number> {
   const { functionName, limits, signal } = options;
   let bytes = 0;
@@ -96,7 +97,7 @@ async function writeFiles(
     if (node.kind === 'link') {
       node.target = await readLink(functionName, entry, chunks);
     } else {
-      const written = await writeNewFile(options.targetDir, entry.path, node.executable, chunks, disk);
+      const written = await writer.file(entry.path, node.executable, chunks);
       node.sha256 = written.sha256;
       bytes += written.bytes;
     }

@@ -1,6 +1,6 @@
 import { pipeline } from 'node:stream/promises';
-import { crc32, createInflateRaw } from 'node:zlib';
-import { messageOf } from '../lib/errors.ts';
+import { crc32, createInflateRaw, inflateRawSync } from 'node:zlib';
+import { messageOf, systemCode } from '../lib/errors.ts';
 import { RATIO_FREE_BYTES } from './limits.ts';
 import { invalidCode, isSystemError } from './problems.ts';
 import type { ZipEntry } from './zip-entries.ts';
@@ -27,7 +27,7 @@ export async function* readContents(zip: OpenZip, entry: ZipEntry, options: Cont
   let bytes = 0;
   let checksum = 0;
   try {
-    for await (const chunk of entry.method === 0 ? packed : inflate(packed)) {
+    for await (const chunk of unpacked(entry, packed)) {
       options.signal?.throwIfAborted();
       bytes += chunk.length;
       if (bytes > entry.uncompressedSize) throw refuse('is larger than the zip says');
@@ -43,6 +43,26 @@ export async function* readContents(zip: OpenZip, entry: ZipEntry, options: Cont
   }
   if (bytes < entry.uncompressedSize) throw refuse('is smaller than the zip says');
   if (checksum !== entry.crc32) throw refuse('is damaged: its checksum differs');
+}
+
+/** Bytes up to which an entry is unpacked in one go: making a stream takes longer than that. */
+const SMALL = 64 * 1024;
+
+function unpacked(entry: ZipEntry, packed: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+  if (entry.method === 0) return packed;
+  if (entry.compressedSize > SMALL || entry.uncompressedSize > SMALL) return inflate(packed);
+  return inflateSmall(packed, entry.uncompressedSize);
+}
+
+async function* inflateSmall(packed: AsyncIterable<Buffer>, size: number): AsyncGenerator<Buffer> {
+  for await (const all of packed) {
+    try {
+      yield inflateRawSync(all, { maxOutputLength: size + 1 });
+    } catch (error) {
+      if (systemCode(error) !== 'ERR_BUFFER_TOO_LARGE') throw error;
+      yield Buffer.alloc(size + 1); // more than declared; what it is does not matter
+    }
+  }
 }
 
 async function* inflate(packed: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
@@ -62,5 +82,5 @@ async function* inflate(packed: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
 function isDataError(error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code;
   if (typeof code === 'string' && code.startsWith('Z_')) return true;
-  return error instanceof Error && error.message === 'unexpected end of the file' && !isSystemError(error);
+  return error instanceof Error && error.message === 'the file ends too early' && !isSystemError(error);
 }

@@ -8,12 +8,10 @@ import { type Entry, fromRandomAccessReader, type LocalFileHeader, RandomAccessR
  */
 export class OpenZip {
   readonly directory: ZipFile;
-  readonly #handle: FileHandle;
-  readonly #size: number;
+  readonly #window: FileWindow;
 
-  private constructor(handle: FileHandle, size: number, directory: ZipFile) {
-    this.#handle = handle;
-    this.#size = size;
+  private constructor(window: FileWindow, directory: ZipFile) {
+    this.#window = window;
     this.directory = directory;
   }
 
@@ -21,15 +19,15 @@ export class OpenZip {
   static async open(path: string): Promise<OpenZip> {
     const handle = await open(path, 'r');
     try {
-      const { size } = await handle.stat();
+      const window = new FileWindow(handle, (await handle.stat()).size);
       const directory = await new Promise<ZipFile>((resolve, reject) => {
         const options = { autoClose: false, lazyEntries: true, decodeStrings: false, validateEntrySizes: false };
-        fromRandomAccessReader(new HandleReader(handle, size), size, options, (error, zip) => {
+        fromRandomAccessReader(new WindowReader(window), window.size, options, (error, zip) => {
           if (error) reject(error);
           else resolve(zip);
         });
       });
-      return new OpenZip(handle, size, directory);
+      return new OpenZip(window, directory);
     } catch (error) {
       await handle.close();
       throw error;
@@ -48,37 +46,68 @@ export class OpenZip {
     });
   }
 
-  /** Bytes `start` to `end` of the file, in pieces of 64 KiB. */
+  /** Bytes `start` to `end` of the file, in pieces of 64 KiB at most. */
   async *read(start: number, end: number): AsyncGenerator<Buffer> {
-    for (let at = start; at < end; ) {
-      const piece = Buffer.allocUnsafe(Math.min(64 * 1024, end - at));
-      const { bytesRead } = await this.#handle.read(piece, 0, piece.length, at);
-      if (bytesRead === 0) throw new Error('unexpected end of the file');
-      at += bytesRead;
-      yield piece.subarray(0, bytesRead);
-    }
+    for (let at = start; at < end; at += WINDOW) yield await this.#window.read(at, Math.min(WINDOW, end - at));
   }
 
   /** The four bytes at an offset as a zip signature; 0 beyond the end. */
   async signatureAt(offset: number): Promise<number> {
-    if (offset + 4 > this.#size) return 0;
-    const { buffer, bytesRead } = await this.#handle.read(Buffer.alloc(4), 0, 4, offset);
-    return bytesRead === 4 ? buffer.readUInt32LE(0) : 0;
+    return offset + 4 > this.#window.size ? 0 : (await this.#window.read(offset, 4)).readUInt32LE(0);
+  }
+
+  async close(): Promise<void> {
+    await this.#window.close();
+  }
+}
+
+/** Bytes read ahead. Zips are read mostly from front to back in small pieces: one `read` call for many of them. */
+const WINDOW = 64 * 1024;
+
+class FileWindow {
+  readonly size: number;
+  readonly #handle: FileHandle;
+  #start = 0;
+  #bytes: Buffer = Buffer.alloc(0);
+
+  constructor(handle: FileHandle, size: number) {
+    this.#handle = handle;
+    this.size = size;
+  }
+
+  /** Exactly these bytes (`WINDOW` at most); rejects when the file has no such bytes. They are never overwritten. */
+  async read(position: number, length: number): Promise<Buffer> {
+    if (!Number.isSafeInteger(position) || position < 0 || position + length > this.size) {
+      throw new Error('an offset points outside of the file');
+    }
+    if (position < this.#start || position + length > this.#start + this.#bytes.length)
+      await this.#fill(position, length);
+    return this.#bytes.subarray(position - this.#start, position - this.#start + length);
   }
 
   async close(): Promise<void> {
     await this.#handle.close();
   }
+
+  async #fill(position: number, length: number): Promise<void> {
+    const bytes = Buffer.allocUnsafe(Math.min(Math.max(WINDOW, length), this.size - position));
+    let filled = 0;
+    while (filled < length) {
+      const { bytesRead } = await this.#handle.read(bytes, filled, bytes.length - filled, position + filled);
+      if (bytesRead === 0) throw new Error('the file ends too early');
+      filled += bytesRead;
+    }
+    this.#start = position;
+    this.#bytes = bytes.subarray(0, filled);
+  }
 }
 
-class HandleReader extends RandomAccessReader {
-  readonly #handle: FileHandle;
-  readonly #size: number;
+class WindowReader extends RandomAccessReader {
+  readonly #window: FileWindow;
 
-  constructor(handle: FileHandle, size: number) {
+  constructor(window: FileWindow) {
     super();
-    this.#handle = handle;
-    this.#size = size;
+    this.#window = window;
   }
 
   override read(
@@ -88,13 +117,10 @@ class HandleReader extends RandomAccessReader {
     position: number,
     callback: (error: Error | null, bytesRead?: number) => void,
   ): void {
-    if (!Number.isSafeInteger(position) || position < 0 || position + length > this.#size) {
-      setImmediate(callback, new Error('an offset points outside of the file'));
-      return;
-    }
-    this.#handle.read(buffer, offset, length, position).then(
-      ({ bytesRead }) => setImmediate(callback, null, bytesRead),
-      (error: Error) => setImmediate(callback, error),
+    // `process.nextTick`: what yauzl throws in a callback must not become a rejection of this promise.
+    this.#window.read(position, length).then(
+      (bytes) => process.nextTick(callback, null, bytes.copy(buffer, offset)),
+      (error: Error) => process.nextTick(callback, error),
     );
   }
 }
