@@ -1,0 +1,2 @@
+process.stderr.write('last words\n');
+process.kill(process.pid, 'SIGKILL');

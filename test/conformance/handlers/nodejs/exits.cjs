@@ -1,0 +1,2 @@
+console.log('going');
+process.exit(7);

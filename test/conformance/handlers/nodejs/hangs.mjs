@@ -1,0 +1,2 @@
+console.log('waiting');
+await new Promise(() => setInterval(() => {}, 60_000));
