@@ -47,14 +47,8 @@ build_base_root() {
 
 # The mirror that this machine's apt uses for Debian bookworm, else Debian's own.
 debian_mirror() {
-  local found=''
-  if have apt-get; then
-    found=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-      awk '$1 == "bookworm" && $2 == "main" { print $3; exit }')
-  fi
+  local found
+  found=$(node "$REPO/scripts/lib/apt-sources.mjs" | awk '$3 == "bookworm" { print $2; exit }')
   echo "${found:-http://deb.debian.org/debian}"
 }
 
-engine() {
-  node "$REPO/scripts/lib/engine.mjs" "$@"
-}
