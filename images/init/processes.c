@@ -1,0 +1,167 @@
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "init.h"
+
+#define MAX_PROCESSES 65536
+
+struct process {
+  pid_t pid, parent;
+  char state;
+  bool kept, ours, judged;
+};
+
+pid_t process_start(char **command, int link, int out, int err) {
+  size_t count = 0;
+  while (command[count]) count++;
+  char **arguments = must_alloc((count + 3) * sizeof *arguments);
+  arguments[0] = "init";
+  arguments[1] = "--exec";
+  memcpy(arguments + 2, command, (count + 1) * sizeof *arguments);
+  pid_t pid = fork();
+  if (pid != 0) {
+    free(arguments);
+    return pid;
+  }
+  setsid();
+  /* First out of the way of 0 to 3, then there: no order of the descriptors can overwrite one. */
+  int fds[4] = {open("/dev/null", O_RDONLY | O_CLOEXEC), out, err, link};
+  for (int i = 0; i < 4; i++) fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 10);
+  for (int i = 0; i < 4; i++)
+    if (dup2(fds[i], i) != i) _exit(126);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  signal(SIGPIPE, SIG_DFL);
+  /* Not the runtime itself: this process is not dumpable, so it may not write its own oom_score_adj before an exec. */
+  execv("/proc/self/exe", arguments);
+  dprintf(2, "worker-front: cannot run init again: %s\n", strerror(errno));
+  _exit(127);
+}
+
+void process_exec(char **command) {
+  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || write(fd, "1000", 4) != 4) dprintf(2, "worker-front: oom_score_adj stays as it is\n");
+  if (fd >= 0) close(fd);
+  execvp(command[0], command);
+  dprintf(2, "worker-front: cannot run %s: %s\n", command[0], strerror(errno));
+  _exit(127);
+}
+
+static bool read_process(pid_t pid, struct process *p) {
+  char path[32], text[512];
+  snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t got = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (got <= 0) return false;
+  text[got] = 0;
+  /* The name may hold anything, also ") R 1": what follows its last bracket counts. */
+  char *after = strrchr(text, ')');
+  int parent;
+  if (after == NULL || sscanf(after, ") %c %d", &p->state, &parent) != 2) return false;
+  p->pid = pid;
+  p->parent = parent;
+  p->kept = p->ours = p->judged = false;
+  return true;
+}
+
+static size_t list_processes(struct process **list) {
+  static struct process *processes;
+  static size_t cap;
+  size_t count = 0;
+  DIR *folder = opendir("/proc");
+  if (folder == NULL) return 0;
+  struct dirent *entry;
+  while ((entry = readdir(folder)) != NULL && count < MAX_PROCESSES) {
+    int pid = atoi(entry->d_name);
+    if (pid <= 1 || pid == getpid()) continue;
+    if (count == cap) {
+      cap = cap ? cap * 2 : 256;
+      processes = realloc(processes, cap * sizeof *processes);
+      if (processes == NULL) end_sandbox(EXIT_PROTOCOL, "no memory to list processes");
+    }
+    if (read_process(pid, &processes[count])) count++;
+  }
+  closedir(folder);
+  *list = processes;
+  return count;
+}
+
+static bool is_kept_root(pid_t pid) {
+  for (struct runtime *r = sandbox.runtimes; r; r = r->next)
+    if (r->pid == pid && !r->dead && !r->killed && r->state != SPENT) return true;
+  return false;
+}
+
+static struct process *find_process(struct process *list, size_t count, pid_t pid) {
+  for (size_t i = 0; i < count; i++)
+    if (list[i].pid == pid) return &list[i];
+  return NULL;
+}
+
+/* Whether it descends from this process (`ours`) and from a process to keep. Bounded: parents that change meanwhile could form a circle. */
+static void judge(struct process *list, size_t count, struct process *p, size_t depth) {
+  if (p->judged) return;
+  p->judged = true;
+  p->kept = is_kept_root(p->pid);
+  p->ours = p->parent == getpid();
+  if (p->ours || depth > 1000) return;
+  struct process *parent = find_process(list, count, p->parent);
+  if (parent == NULL) return;
+  judge(list, count, parent, depth + 1);
+  p->kept = p->kept || parent->kept;
+  p->ours = parent->ours;
+}
+
+size_t processes_kill_strangers(bool stop_first) {
+  struct process *list;
+  size_t found = 0;
+  /* Stopped processes cannot fork: with all of them stopped none can slip through the list. */
+  for (int round = stop_first ? 0 : 63; round < 64; round++) {
+    int number = round < 63 ? SIGSTOP : SIGKILL;
+    size_t running = 0, count = list_processes(&list);
+    found = 0;
+    for (size_t i = 0; i < count; i++) {
+      struct process *p = &list[i];
+      judge(list, count, p, 0);
+      if (p->kept || p->state == 'Z' || p->state == 'X') continue;
+      if (!sandbox.process_one && !p->ours) continue;
+      found++;
+      if (p->state != 'T') running++;
+      kill(p->pid, number);
+    }
+    if (running == 0 && round < 63) round = 62;
+  }
+  return found;
+}
+
+void processes_kill_all(void) {
+  for (struct runtime *r = sandbox.runtimes; r; r = r->next) runtime_kill(r);
+  if (sandbox.process_one) {
+    kill(-1, SIGKILL);
+    return;
+  }
+  /* A plain process in tests: only descendants, and those that come to light when their parents are gone. */
+  for (int i = 0; i < 100; i++) {
+    if (processes_kill_strangers(i > 3) == 0) return;
+    processes_reap();
+    usleep(1000);
+  }
+}
+
+void processes_reap(void) {
+  int status;
+  pid_t pid;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) runtime_reaped(pid, status);
+}

@@ -1,0 +1,48 @@
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "init.h"
+
+/* Files of cgroup v2, then v1, as they appear inside a container. */
+static const char *const EVENTS[] = {"/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"};
+static const char *const PEAK[] = {"/sys/fs/cgroup/memory.peak", "/sys/fs/cgroup/memory/memory.max_usage_in_bytes"};
+
+static int events_fd = -1, peak_fd = -1;
+
+static int open_first(const char *const paths[2]) {
+  int fd = open(paths[0], O_RDONLY | O_CLOEXEC);
+  return fd >= 0 ? fd : open(paths[1], O_RDONLY | O_CLOEXEC);
+}
+
+void usage_open(void) {
+  /* Outside a container these files tell about the whole machine. */
+  if (!sandbox.process_one) return;
+  events_fd = open_first(EVENTS);
+  peak_fd = open_first(PEAK);
+}
+
+static bool read_text(int fd, char *text, size_t size) {
+  if (fd < 0) return false;
+  ssize_t got = pread(fd, text, size - 1, 0);
+  if (got <= 0) return false;
+  text[got] = 0;
+  return true;
+}
+
+long long usage_oom_kills(void) {
+  char text[512];
+  if (!read_text(events_fd, text, sizeof text)) return -1;
+  for (char *line = text; line != NULL; line = strchr(line, '\n')) {
+    while (*line == '\n') line++;
+    if (strncmp(line, "oom_kill ", 9) == 0) return strtoll(line + 9, NULL, 10);
+  }
+  return -1;
+}
+
+long long usage_peak_bytes(void) {
+  char text[64];
+  return read_text(peak_fd, text, sizeof text) ? strtoll(text, NULL, 10) : -1;
+}
