@@ -3,7 +3,8 @@ import tar from 'tar-stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hasReason } from '../../src/containers/engine-errors.ts';
 import { hasCode } from '../../src/lib/errors.ts';
-import { COMMANDS, type EngineHarness, failureOf, followEvents, KNOWN_FILE, makeSpec } from './engine-fixtures.ts';
+import { describeEvents } from './engine-events.ts';
+import { COMMANDS, type EngineHarness, failureOf, KNOWN_FILE, makeSpec } from './engine-fixtures.ts';
 import { describeImages } from './engine-images.ts';
 
 /** The contract of `ContainerEngine`, for every implementation of it. */
@@ -267,56 +268,7 @@ export function describeEngine(name: string, makeHarness: () => Promise<EngineHa
       for (const id of [first, second, other]) await harness.engine.removeContainer(id);
     });
 
-    describe('events', () => {
-      it('tell of start, end and removal of the labelled containers, in order', async () => {
-        const labels = { ...harness.labels, watched: unique() };
-        const events = await followEvents(harness.engine, labels);
-        const unwatched = await run();
-        const id = await harness.engine.createContainer(
-          makeSpec(harness, unique(), { labels, command: [...COMMANDS.fails] }),
-        );
-        await harness.engine.startContainer(id);
-        expect(await events.next('die')).toMatchObject({ containerId: id, exitCode: 3, labels });
-        await harness.engine.removeContainer(unwatched);
-        await harness.engine.removeContainer(id);
-        await events.next('destroy');
-        expect(events.kinds(id)).toEqual(['start', 'die', 'destroy']);
-        expect(events.seen).toHaveLength(3);
-        events.subscription.close();
-        await events.subscription.ended;
-      });
-
-      it('miss nothing that comes right after the subscription, and end with it', async () => {
-        const labels = { ...harness.labels, watched: unique() };
-        const id = await harness.engine.createContainer(makeSpec(harness, unique(), { labels }));
-        const events = await followEvents(harness.engine, labels);
-        const later = await followEvents(harness.engine, labels);
-        await harness.engine.startContainer(id);
-        await events.next('start', id);
-        events.subscription.close();
-        events.subscription.close();
-        await events.subscription.ended;
-        await harness.engine.removeContainer(id);
-        await later.next('destroy', id);
-        expect(events.kinds(id)).toEqual(['start']);
-        later.subscription.close();
-        await later.subscription.ended;
-      });
-    });
-
+    describeEvents(get, unique);
     describeImages(get, unique);
-
-    it('ends what waits when it is closed, and refuses every later call', async () => {
-      const engine = harness.connect();
-      const id = await engine.createContainer(makeSpec(harness, unique()));
-      await engine.startContainer(id);
-      const { exit } = await engine.watchExit(id);
-      const { ended } = await engine.subscribe(harness.labels, () => undefined);
-      await engine.close();
-      expect(hasCode(await failureOf(exit), 'engine_unavailable')).toBe(true);
-      await ended;
-      expect(hasCode(await failureOf(engine.ping()), 'engine_unavailable')).toBe(true);
-      await engine.close();
-    });
   });
 }
