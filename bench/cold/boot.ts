@@ -24,8 +24,9 @@ interface Image {
 
 const SANDBOX = 'bench';
 const TOKEN = '00';
-/** `$1` is the image's file system; the rest is the command. /proc is bound in a mount namespace that ends with the process. */
-const IN_ROOT = 'root="$1"; shift; mount --rbind /proc "$root/proc" && exec chroot "$root" "$@"';
+/** `$1` is the image's file system; the rest is the command. /proc and /dev are bound in a mount namespace that ends with the process. */
+const IN_ROOT =
+  'root="$1"; shift; mount --rbind /proc "$root/proc" && mount --rbind /dev "$root/dev" && exec chroot "$root" "$@"';
 
 /**
  * An image's file system unpacked on this machine, so that its bootstrap can run as a plain process: the same programs
