@@ -15,20 +15,22 @@ import { createFunctionCatalog } from './functions/function-catalog.ts';
 import { type FunctionVersion, Registry } from './functions/registry.ts';
 import { createHttpApp } from './http/app.ts';
 import { listen } from './http/listen.ts';
-import { createFunctionImages, type FunctionImage, type FunctionImageRequest } from './images/function-images.ts';
+import { createFunctionImages, type FunctionImageRequest } from './images/function-images.ts';
+import { createFunctionLayers } from './images/function-layers.ts';
 import { createRuntimeImages } from './images/runtime-images.ts';
+import { createStartables } from './images/startables.ts';
 import type { InvocationRecord } from './invoke/invocation.ts';
 import { createInvoker, type InvocationEnd } from './invoke/invoker.ts';
 import { Plans, versionKeyOf } from './invoke/plan.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { Closers } from './lib/closers.ts';
 import { claimDataDir, makeDataDir, nodeIdOf, publishFacts, releaseDataDir } from './lib/data-dir.ts';
-import { hasCode, messageOf } from './lib/errors.ts';
+import { messageOf } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { packageVersion } from './lib/package-info.ts';
 import { createInvocationRecords } from './observe/invocation-records.ts';
 import { createLog } from './observe/log.ts';
-import { createMetrics, type Metrics } from './observe/metrics.ts';
+import { createMetrics } from './observe/metrics.ts';
 import { createReadiness } from './observe/readiness.ts';
 import { DeathWatch } from './pool/deaths.ts';
 import { LABELS } from './pool/labels.ts';
@@ -123,32 +125,44 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
   closing('code cache', () => cache.close());
   await checkSource(source, cache.list().length > 0, logger);
 
-  const plans = new Plans(config.containerRuntime);
+  const layers = createFunctionLayers(
+    { dir: join(config.dataDir, 'installed'), nodeLabels: { ...config.containerLabels, ...labelsOfNode } },
+    engine,
+  );
+  const startables = createStartables(
+    { withoutImage: () => live.current.stemSandboxes > 0, logger: logger.child({ part: 'images' }) },
+    { images, layers, onBuild: (outcome, ms) => metrics.buildFinished(outcome, ms) },
+  );
+  closing('builds behind calls', () => startables.close());
+  const poolLogger = logger.child({ part: 'pool' });
   const pool = new Pool(
     {
       memoryBudget: config.memoryBudget,
       maxStarts: Math.max(4, config.cpus * 2),
-      queueLimit: () => live.current.queueLimit,
-      queueTimeoutMs: () => live.current.queueTimeout * 1000,
+      stemDir: join(config.dataDir, 'stems'),
+      settings: () => live.current,
       clock,
-      logger: logger.child({ part: 'pool' }),
+      logger: poolLogger,
     },
     {
       launcher: new Launcher(
-        { node, extraLabels: config.containerLabels, clock, logger: logger.child({ part: 'pool' }) },
+        { node, extraLabels: config.containerLabels, clock, logger: poolLogger },
         {
           engine,
           deaths,
           openChannelFolder: (sandboxId) =>
-            openChannelFolder({ runDir, sandboxId, orphanTimeoutSeconds: ORPHAN_TIMEOUT, logger }),
+            openChannelFolder({ runDir, sandboxId, orphanTimeoutSeconds: ORPHAN_TIMEOUT, logger: poolLogger }),
           networkName: (kind) => networks.nameOf(kind),
         },
       ),
-      functionImage: (plan) => observedBuild(() => images.ensure(imageRequest(plan)), metrics),
+      engine,
+      startable: (plan) => startables.of(imageRequest(plan)),
+      runtimeImage: async (environment) => (await runtimeImages.ensure(environment)).image,
     },
   );
   closing('sandboxes', () => pool.close(), config.shutdownTimeout * 1000 + CLOSE_LIMIT_MS);
 
+  const plans = new Plans(config.containerRuntime);
   const prepareVersion = async (version: FunctionVersion) => {
     await pool.prepare(plans.of(version, live.current).sandbox);
   };
@@ -170,6 +184,7 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
       retire: (version) => pool.retireVersion(versionKeyOf(version)),
       async discard(version) {
         await images.remove(version.name, version.version);
+        await layers.remove(version.name, version.version);
         await cache.remove(version.name, version.version);
       },
     },
@@ -269,19 +284,6 @@ function imageRequest(plan: SandboxPlan): FunctionImageRequest {
 
 function outputBytes({ output }: InvocationRecord): number {
   return output?.chunks.reduce((sum, chunk) => sum + chunk.text.length, 0) ?? 0;
-}
-
-/** Counts builds; a call that finds its image is none. */
-async function observedBuild(ensure: () => Promise<FunctionImage>, metrics: Metrics): Promise<FunctionImage> {
-  const began = performance.now();
-  try {
-    const image = await ensure();
-    if (image.built) metrics.buildFinished('ok', image.buildMs);
-    return image;
-  } catch (error) {
-    if (hasCode(error)) metrics.buildFinished(error.code, performance.now() - began);
-    throw error;
-  }
 }
 
 /** A node without functions must reach its code source; one that has some goes on with them. */

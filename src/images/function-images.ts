@@ -62,6 +62,8 @@ export interface FunctionImagesDeps {
 export interface FunctionImages {
   /** Rejects with `build_failed`, `build_timeout`, `invalid_function`, `storage_full`, `engine_unavailable`, `shutting_down`. */
   ensure(request: FunctionImageRequest, options?: Waiting): Promise<FunctionImage>;
+  /** `hf_<slug>`: the name that the function's images have, or will have. */
+  imageNameOf(name: string): Promise<string>;
   /** Removes the image of a version. Idempotent. An image in use by a container stays, and gives `false`. */
   remove(name: string, version: string): Promise<boolean>;
   /** Removes all images of this node but those of the versions to keep, and dependencies that nothing uses any more. */
@@ -138,6 +140,8 @@ export function createFunctionImages(options: FunctionImagesOptions, deps: Funct
         signal,
       );
     },
+
+    imageNameOf: nameOf,
 
     async remove(name, version) {
       const image = `${await nameOf(name)}:${version.slice(0, 16)}`;

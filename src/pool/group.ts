@@ -1,8 +1,10 @@
 import type { Clock } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
 import { hasCode, WorkerFrontError } from '../lib/errors.ts';
+import { Backoff } from './backoff.ts';
+import { Demand } from './demand.ts';
 import { type Fate, Lease, type LeaseStart } from './lease.ts';
-import type { FunctionImage, SandboxPlan } from './plan.ts';
+import type { SandboxPlan, Startable } from './plan.ts';
 import type { Sandbox, StartTimings } from './sandbox.ts';
 import { Waiter } from './waiter.ts';
 
@@ -11,8 +13,8 @@ export interface GroupContext {
   clock: Clock;
   queueLimit(): number;
   queueTimeoutMs(): number;
-  /** Makes (or finds) the function image; one build however many ask. */
-  functionImage(plan: SandboxPlan): Promise<FunctionImage>;
+  /** What sandboxes of this plan can be made from; builds only when that cannot be avoided. One job however many ask. */
+  startable(plan: SandboxPlan): Promise<Startable>;
   /** Something changed: a sandbox may be wanted, or one may be free. Called on every call: must be cheap. */
   changed(group: SandboxGroup): void;
   /** Takes an ended sandbox away. */
@@ -31,13 +33,16 @@ export class SandboxGroup {
   readonly #free: Sandbox[] = [];
   readonly #members = new Set<Sandbox>();
   readonly #waiters: Waiter[] = [];
-  #image: FunctionImage | undefined;
+  #startable: Startable | undefined;
   /** When the build that callers waited for ended. */
   #builtAt = Number.NEGATIVE_INFINITY;
   #preparing: Promise<void> | undefined;
   #retired = false;
   /** Sandboxes that are being made now. */
   starting = 0;
+  readonly demand = new Demand();
+  /** Holds back sandboxes that nobody waits for while they cannot be made, or die idle. */
+  readonly backoff = new Backoff();
   /** Sandboxes that should be ready ahead of calls. */
   target = 0;
   lastUsed: number;
@@ -70,9 +75,9 @@ export class SandboxGroup {
     return this.#retired;
   }
 
-  /** The image to start sandboxes from, once it is there. */
-  get image(): FunctionImage | undefined {
-    return this.#image;
+  /** What sandboxes are made from, once that is known. */
+  get startable(): Startable | undefined {
+    return this.#startable;
   }
 
   /** True when nothing lives or waits here. */
@@ -80,14 +85,15 @@ export class SandboxGroup {
     return this.size === 0 && this.#waiters.length === 0 && this.#preparing === undefined;
   }
 
-  /** A caller waits for whom nothing is being made yet, and the image is there. */
+  /** A caller waits for whom nothing is being made yet, and it can be made. */
   get wantsStart(): boolean {
-    return this.#image !== undefined && this.#waiters.length > this.starting && this.size < this.plan.maxSandboxes;
+    return this.#startable !== undefined && this.#waiters.length > this.starting && this.size < this.plan.maxSandboxes;
   }
 
   /** Fewer sandboxes than wished are ready, or on their way, ahead of calls. */
   get wantsSpare(): boolean {
-    if (this.#retired || this.#image === undefined) return false;
+    if (this.#retired || this.#startable === undefined || this.target === 0) return false;
+    if (!this.backoff.isOver(this.#context.clock.now())) return false;
     return this.idle.length + this.starting - this.#waiters.length < this.target && this.size < this.plan.maxSandboxes;
   }
 
@@ -96,32 +102,33 @@ export class SandboxGroup {
    * `too_many_requests` (queue full), `node_overloaded` (waited too long), the reason why no sandbox can be made, or the signal's reason.
    */
   async acquire(signal?: AbortSignal): Promise<Lease> {
-    this.lastUsed = this.#context.clock.now();
-    const ready = this.#takeFree();
-    if (ready) return this.#lease(ready, this.#startOf(ready), 0, NO_TIMINGS);
-    if (this.#waiters.length >= this.#context.queueLimit()) {
-      throw new WorkerFrontError(
-        'too_many_requests',
-        `${this.#waiters.length} calls of '${this.plan.functionName}' are waiting already (QUEUE_LIMIT); try again later`,
-        { retryAfter: 1 },
-      );
+    const now = this.#context.clock.now();
+    this.lastUsed = now;
+    this.demand.enter(now);
+    try {
+      const ready = this.#takeFree();
+      if (ready) return this.#lease(ready, ready.served > 0 ? 'reused' : 'pooled', 0, NO_TIMINGS);
+      signal?.throwIfAborted();
+      return await this.#wait(signal);
+    } catch (error) {
+      this.demand.leave(this.#context.clock.now());
+      throw error;
     }
-    return this.#wait(signal);
   }
 
-  /** Builds the image if it is not there. Rejects with the reason. */
-  async prepareImage(): Promise<FunctionImage> {
-    if (this.#image) return this.#image;
-    const image = await this.#context.functionImage(this.plan);
-    this.#image = image;
-    if (image.built) this.#builtAt = this.#context.clock.now();
-    return image;
+  /** Finds out what sandboxes are made from, if that is not known. Rejects with the reason why there is nothing. */
+  async prepare(): Promise<Startable> {
+    if (this.#startable) return this.#startable;
+    const startable = await this.#context.startable(this.plan);
+    this.#startable = startable;
+    if (startable.built) this.#builtAt = this.#context.clock.now();
+    return startable;
   }
 
-  /** The image is gone from the engine: the next start makes it again. */
-  forgetImage(): void {
-    this.#image = undefined;
-    if (this.#waiters.length > 0) this.#ensureImage();
+  /** The image is gone from the engine, or something better is there: the next start looks again. */
+  forgetStartable(): void {
+    this.#startable = undefined;
+    if (this.#waiters.length > 0) this.#ensureStartable();
   }
 
   /** A sandbox of this plan has become ready. */
@@ -132,10 +139,18 @@ export class SandboxGroup {
     if (this.#retired) this.expire(sandbox);
   }
 
+  /** A sandbox that nobody waited for could not be made. */
+  spareFailed(): void {
+    this.backoff.failed(this.#context.clock.now());
+  }
+
   /** The making of a sandbox failed: one caller hears the reason (or gets another try when it was lost by accident). */
   startFailed(error: unknown): void {
     const waiter = this.#waiters[0];
-    if (waiter === undefined) return;
+    if (waiter === undefined) {
+      this.spareFailed();
+      return;
+    }
     if (hasCode(error, 'sandbox_lost') && waiter.losses < MAX_LOSSES) {
       waiter.losses += 1;
       return;
@@ -183,11 +198,9 @@ export class SandboxGroup {
     // A call in flight still reads the sandbox's memory figures: it is taken away at release.
     const busy = sandbox.inFlight > 0;
     sandbox.move('lost');
-    if (!busy) this.#drop(sandbox);
-  }
-
-  #startOf(sandbox: Sandbox): LeaseStart {
-    return sandbox.served > 0 ? 'reused' : 'pooled';
+    if (busy) return;
+    this.backoff.failed(this.#context.clock.now());
+    this.#drop(sandbox);
   }
 
   #takeFree(): Sandbox | undefined {
@@ -209,7 +222,13 @@ export class SandboxGroup {
   }
 
   async #wait(signal: AbortSignal | undefined): Promise<Lease> {
-    signal?.throwIfAborted();
+    if (this.#waiters.length >= this.#context.queueLimit()) {
+      throw new WorkerFrontError(
+        'too_many_requests',
+        `${this.#waiters.length} calls of '${this.plan.functionName}' are waiting already (QUEUE_LIMIT); try again later`,
+        { retryAfter: 1 },
+      );
+    }
     const result = deferred<Lease>();
     const timeoutMs = this.#context.queueTimeoutMs();
     const waiter = new Waiter(
@@ -219,7 +238,7 @@ export class SandboxGroup {
     this.#waiters.push(waiter);
     const onAbort = () => this.#giveUp(waiter, signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
-    this.#ensureImage();
+    this.#ensureStartable();
     this.#context.changed(this);
     try {
       return await result.promise;
@@ -236,9 +255,9 @@ export class SandboxGroup {
     this.#context.changed(this);
   }
 
-  #ensureImage(): void {
-    if (this.#image || this.#preparing) return;
-    this.#preparing = this.prepareImage()
+  #ensureStartable(): void {
+    if (this.#startable || this.#preparing) return;
+    this.#preparing = this.prepare()
       .then(
         () => undefined,
         (error: unknown) => this.rejectWaiting(error),
@@ -264,7 +283,7 @@ export class SandboxGroup {
     const waited = this.#context.clock.now() - waiter.since;
     if (sandbox.served > 0) return this.#lease(sandbox, 'reused', waited, NO_TIMINGS);
     const sawBuild = waiter.since < this.#builtAt;
-    const timings = { ...sandbox.timings, build: sawBuild ? (this.#image?.buildMs ?? 0) : 0 };
+    const timings = { ...sandbox.timings, build: sawBuild ? (this.#startable?.buildMs ?? 0) : 0 };
     const making = timings.build + timings.create + timings.start + timings.load;
     return this.#lease(sandbox, sawBuild ? 'built' : sandbox.origin, Math.max(0, waited - making), timings);
   }
@@ -273,7 +292,11 @@ export class SandboxGroup {
     sandbox.inFlight -= 1;
     sandbox.idleSince = this.#context.clock.now();
     this.lastUsed = sandbox.idleSince;
-    const discard = fate === 'discard' || this.plan.load.isolation === 'container' || this.#retired;
+    this.demand.leave(sandbox.idleSince);
+    if (fate === 'unused') sandbox.served -= 1;
+    if (fate === 'keep') this.backoff.succeeded();
+    const spent = fate !== 'unused' && this.plan.load.isolation === 'container';
+    const discard = fate === 'discard' || spent || this.#retired;
     if (sandbox.state === 'busy' && discard) {
       this.#unlist(sandbox);
       sandbox.move('draining');

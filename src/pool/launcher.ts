@@ -5,6 +5,7 @@ import type { Clock } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
 import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { Reservation } from './budget.ts';
 import { sandboxSpec } from './container-spec.ts';
 import type { Death, DeathWatch } from './deaths.ts';
 import type { ContainerPlan, NetworkKind, SandboxPlan } from './plan.ts';
@@ -39,6 +40,8 @@ export interface LaunchRequest {
   function?: { name: string; version: string };
   functionDir?: string;
   initTimeoutMs: number;
+  /** Released when the launch fails; the sandbox's from then on. */
+  reservation: Reservation;
 }
 
 const LOG_TAIL_BYTES = 4096;
@@ -68,15 +71,16 @@ export class Launcher {
       containerName: `${request.namePrefix}__${fiveDigits()}_${fiveDigits()}`,
       imageName: request.imageName,
       plan: request.plan,
+      reservation: request.reservation,
     });
     const { clock } = this.#options;
     const death = deferred<Death>();
     let unwatch = () => {};
     const began = clock.now();
-    const network = await this.#deps.networkName(request.plan.network);
-    const folder = await this.#deps.openChannelFolder(sandbox.id);
-    sandbox.destroy = this.#destroyer(sandbox, folder, () => unwatch());
     try {
+      const network = await this.#deps.networkName(request.plan.network);
+      const folder = await this.#deps.openChannelFolder(sandbox.id);
+      sandbox.destroy = this.#destroyer(sandbox, folder, () => unwatch());
       const spec = sandboxSpec({
         id: sandbox.id,
         name: sandbox.containerName,
@@ -102,6 +106,7 @@ export class Launcher {
       sandbox.move('lost');
       await sandbox.destroy();
       sandbox.move('removed');
+      request.reservation.release();
       throw error;
     }
   }

@@ -4,8 +4,8 @@ import type { Sandbox, StartTimings } from './sandbox.ts';
 
 export type LeaseStart = 'reused' | 'pooled' | 'stem' | 'cold' | 'built';
 
-/** What becomes of a sandbox after a call: kept for the next one, or taken away. */
-export type Fate = 'keep' | 'discard';
+/** What becomes of a sandbox after a call: kept for the next one, taken away, or given back as good as new. */
+export type Fate = 'keep' | 'discard' | 'unused';
 
 export interface LeaseFacts {
   start: LeaseStart;

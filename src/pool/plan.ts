@@ -1,5 +1,6 @@
 import type { LoadRequest } from '../channel/messages.ts';
 import type { ResourceLimits } from '../containers/spec.ts';
+import type { CodeLayer } from './function-folder.ts';
 
 /** The name of a container network, or `none`. */
 export type NetworkKind = 'outbound' | 'public' | 'none';
@@ -32,12 +33,16 @@ export interface SandboxPlan extends ContainerPlan {
   load: LoadRequest;
 }
 
-export interface FunctionImage {
-  /** Full name with tag. */
-  image: string;
+/** What sandboxes of a plan can be made from. */
+export interface Startable {
   /** As in `Meta.ImageName`. */
   imageName: string;
-  /** True when this call (or one that it waited for) built it. */
+  /** Function image, full name with tag; undefined while there is none. */
+  image: string | undefined;
+  /** Folders to put into a stem sandbox; undefined: only the image will do. At least one of both is there. */
+  layers: readonly CodeLayer[] | undefined;
+  /** True when an image was built before the answer. */
   built: boolean;
+  /** What the caller waited for the build, in fractional milliseconds. */
   buildMs: number;
 }

@@ -1,48 +1,120 @@
+import type { ContainerEngine } from '../containers/engine.ts';
 import type { Clock } from '../lib/clock.ts';
-import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
+import { WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import { Budget } from './budget.ts';
 import { SandboxGroup } from './group.ts';
 import type { Launcher } from './launcher.ts';
 import type { Lease } from './lease.ts';
-import type { FunctionImage, SandboxPlan } from './plan.ts';
+import { SandboxMaker } from './maker.ts';
+import type { ContainerPlan, SandboxPlan, Startable } from './plan.ts';
+import { setTargets } from './prewarm.ts';
+import { Reaper } from './reaper.ts';
 import { Removals } from './removals.ts';
-import type { Sandbox } from './sandbox.ts';
+import { Starter } from './starter.ts';
+import { Stems } from './stems.ts';
+
+/** What can change on a running daemon. */
+export interface PoolSettings {
+  /** Waiting calls per function. */
+  queueLimit: number;
+  /** Seconds. */
+  queueTimeout: number;
+  containerPoolLimit: number;
+  containerPoolNum: number;
+  /** Seconds. */
+  restContainerLifeTime: number;
+  stemSandboxes: number;
+  /** Limits of a stem before it is given a function. */
+  functionMemory: number;
+  functionCpus: number;
+  functionPids: number;
+  /** Seconds. */
+  initTimeout: number;
+}
 
 export interface PoolOptions {
   /** Sum of the sandboxes' memory limits, in bytes. */
   memoryBudget: number;
   /** Sandboxes that are made at the same time, at most. */
   maxStarts: number;
-  /** Waiting calls per function. */
-  queueLimit(): number;
-  queueTimeoutMs(): number;
+  /** Folder of stem sandboxes, on the file system of the bundles. */
+  stemDir: string;
+  settings(): PoolSettings;
   clock: Clock;
   logger: Logger;
 }
 
 export interface PoolDeps {
   launcher: Pick<Launcher, 'launch' | 'load'>;
-  functionImage(plan: SandboxPlan): Promise<FunctionImage>;
+  engine: Pick<ContainerEngine, 'updateLimits'>;
+  /** What sandboxes of a plan can be made from; builds when that cannot be avoided. */
+  startable(plan: SandboxPlan): Promise<Startable>;
+  runtimeImage(environment: string): Promise<string>;
+  /** A sandbox is gone: its version may not be live any more. */
+  onRemoved?(): void;
 }
+
+const REAPER_INTERVAL_MS = 500;
+/** A group without sandboxes is forgotten after this, in milliseconds: its demand does not count any more. */
+const FORGET_MS = 120_000;
 
 /** The ready sandboxes of all functions on this node, and what makes and removes them. */
 export class Pool {
   readonly #options: PoolOptions;
   readonly #deps: PoolDeps;
+  /** Newest group of each key; older, retired ones of the same key live in `#retired`. */
   readonly #groups = new Map<string, SandboxGroup>();
-  /** Groups with waiting callers. */
-  readonly #hungry = new Set<SandboxGroup>();
+  readonly #retired = new Set<SandboxGroup>();
   readonly #removals: Removals;
-  readonly #starts = new Set<Promise<void>>();
-  #usedBytes = 0;
-  /** Where the round of groups goes on, so that each function gets its turn. */
-  #turn = 0;
+  readonly #stems: Stems;
+  readonly #starter: Starter;
+  readonly #reaper: Reaper;
   #closed = false;
 
   constructor(options: PoolOptions, deps: PoolDeps) {
+    const { clock, logger } = options;
     this.#options = options;
     this.#deps = deps;
-    this.#removals = new Removals((sandbox) => this.#freed(sandbox));
+    const budget = new Budget(options.memoryBudget);
+    this.#removals = new Removals(() => {
+      this.#starter.dispatch();
+      deps.onRemoved?.();
+    });
+    const remove = this.#removals.remove.bind(this.#removals);
+    this.#stems = new Stems(
+      {
+        count: () => options.settings().stemSandboxes,
+        defaultLimits: () => stemLimits(options.settings()),
+        initTimeoutMs: () => options.settings().initTimeout * 1000,
+        dir: options.stemDir,
+        clock,
+        logger,
+      },
+      {
+        launcher: deps.launcher,
+        runtimeImage: (environment) => deps.runtimeImage(environment),
+        budget,
+        remove,
+        changed: () => this.#starter.dispatch(),
+      },
+    );
+    const { launcher, engine } = deps;
+    const maker = new SandboxMaker({ launcher, engine, stems: this.#stems, budget, remove, clock });
+    this.#starter = new Starter(
+      { maxStarts: options.maxStarts, clock, logger },
+      { maker, stems: this.#stems, budget, removals: this.#removals, groups: () => this.#groups.values() },
+    );
+    this.#reaper = new Reaper(
+      { lifeTimeMs: () => options.settings().restContainerLifeTime * 1000, intervalMs: REAPER_INTERVAL_MS, clock },
+      {
+        groups: () => this.#groups.values(),
+        setTargets: () => this.#setTargets(),
+        reapStems: () => this.#stems.reap(),
+        afterRound: () => this.#afterRound(),
+      },
+    );
+    this.#reaper.start();
   }
 
   /** The right to run one call of this plan. See `SandboxGroup.acquire` for the errors. */
@@ -51,33 +123,57 @@ export class Pool {
     return this.#group(plan).acquire(signal);
   }
 
-  /** Builds the image of a plan ahead of calls. Rejects with the reason. */
-  async prepare(plan: SandboxPlan): Promise<FunctionImage> {
-    return this.#group(plan).prepareImage();
+  /** Makes one sandbox of the plan ready and keeps it idle, ahead of calls. Rejects with the reason why there can be none. */
+  async warm(plan: SandboxPlan): Promise<void> {
+    const lease = await this.acquire(plan);
+    lease.release('unused');
+  }
+
+  /** Finds or builds what sandboxes of the plan are made from. Rejects with the reason. */
+  async prepare(plan: SandboxPlan): Promise<void> {
+    await this.#group(plan).prepare();
   }
 
   /** The version gets no new calls: its idle sandboxes go now, busy ones after their last call. */
   retireVersion(versionKey: string): void {
-    for (const group of this.#groups.values()) if (group.plan.versionKey === versionKey) group.retire();
-    this.#sweep();
+    for (const [key, group] of this.#groups) {
+      if (group.plan.versionKey !== versionKey) continue;
+      this.#groups.delete(key);
+      this.#retire(group);
+    }
+  }
+
+  /** Sandboxes made under other settings than these get no new calls. */
+  retireOthers(isCurrent: (plan: SandboxPlan) => boolean): void {
+    for (const [key, group] of this.#groups) {
+      if (isCurrent(group.plan)) continue;
+      this.#groups.delete(key);
+      this.#retire(group);
+    }
   }
 
   /** True while a sandbox of the version lives, or a caller waits for one. */
   isLive(versionKey: string): boolean {
-    return [...this.#groups.values()].some((group) => group.plan.versionKey === versionKey && !group.isEmpty);
+    for (const group of this.#all()) if (group.plan.versionKey === versionKey && !group.isEmpty) return true;
+    return false;
   }
 
-  /** Removes all idle sandboxes and resolves when they are gone. Busy ones are spared. */
+  /** One round of the reaper now: settings have changed. */
+  adjust(): void {
+    this.#reaper.round();
+  }
+
+  /** Removes all idle sandboxes and stems, and resolves when they are gone. Busy ones are spared. */
   async clear(): Promise<void> {
     for (const group of this.#groups.values()) for (const sandbox of group.idle) group.expire(sandbox);
-    this.#sweep();
+    this.#stems.clear();
     await this.#removals.idle();
   }
 
   /** How many sandboxes are in each state. */
   countByState(): Record<string, number> {
-    const counts: Record<string, number> = { starting: 0 };
-    for (const group of this.#groups.values()) {
+    const counts: Record<string, number> = { starting: this.#stems.starting, stem: this.#stems.size };
+    for (const group of this.#all()) {
       counts['starting'] = (counts['starting'] ?? 0) + group.starting;
       for (const sandbox of group.members) counts[sandbox.state] = (counts[sandbox.state] ?? 0) + 1;
     }
@@ -86,150 +182,76 @@ export class Pool {
 
   get waiting(): number {
     let waiting = 0;
-    for (const group of this.#groups.values()) waiting += group.waiting;
+    for (const group of this.#all()) waiting += group.waiting;
     return waiting;
   }
 
   /** No new calls; waiting ones are refused, every sandbox is removed. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#reaper.close();
     const reason = new WorkerFrontError('shutting_down', 'the daemon is shutting down', { retryAfter: 5 });
-    for (const group of this.#groups.values()) {
+    for (const group of this.#all()) {
       group.rejectWaiting(reason);
       group.retire();
     }
-    await Promise.allSettled(this.#starts);
-    for (const group of this.#groups.values()) {
-      for (const sandbox of group.members) group.lost(sandbox, 'the daemon is shutting down');
-      for (const sandbox of group.members) this.#removals.remove(sandbox);
+    this.#stems.clear();
+    await this.#starter.close();
+    this.#stems.clear();
+    for (const group of this.#all()) {
+      for (const sandbox of Array.from(group.members)) {
+        group.lost(sandbox, 'the daemon is shutting down');
+        this.#removals.remove(sandbox);
+      }
     }
     await this.#removals.idle();
     this.#groups.clear();
+    this.#retired.clear();
+  }
+
+  *#all(): Iterable<SandboxGroup> {
+    yield* this.#groups.values();
+    yield* this.#retired;
   }
 
   #group(plan: SandboxPlan): SandboxGroup {
-    let group = this.#groups.get(plan.key);
-    if (!group || group.retired) {
-      if (group && !group.isEmpty) this.#groups.set(`${plan.key}#${this.#turn++}`, group);
-      group = new SandboxGroup(plan, {
-        clock: this.#options.clock,
-        queueLimit: () => this.#options.queueLimit(),
-        queueTimeoutMs: () => this.#options.queueTimeoutMs(),
-        functionImage: (wanted) => this.#deps.functionImage(wanted),
-        changed: (changed) => this.#onChange(changed),
-        remove: (sandbox) => this.#removals.remove(sandbox),
-      });
-      this.#groups.set(plan.key, group);
-    }
+    const known = this.#groups.get(plan.key);
+    if (known) return known;
+    const group = new SandboxGroup(plan, {
+      clock: this.#options.clock,
+      queueLimit: () => this.#options.settings().queueLimit,
+      queueTimeoutMs: () => this.#options.settings().queueTimeout * 1000,
+      startable: (wanted) => this.#deps.startable(wanted),
+      changed: (changed) => this.#starter.changed(changed),
+      remove: (sandbox) => this.#removals.remove(sandbox),
+    });
+    this.#groups.set(plan.key, group);
+    this.#setTargets();
     return group;
   }
 
-  #onChange(group: SandboxGroup): void {
-    if (group.waiting > 0) this.#hungry.add(group);
-    else if (!this.#hungry.delete(group)) return;
-    this.#dispatch();
+  #retire(group: SandboxGroup): void {
+    group.retire();
+    if (!group.isEmpty) this.#retired.add(group);
+    this.#afterRound();
   }
 
-  /** Starts sandboxes for waiting callers, function by function in turn, while there is room. */
-  #dispatch(): void {
-    const groups = [...this.#hungry];
-    for (let tried = 0; tried < groups.length && !this.#closed; ) {
-      if (this.#starts.size >= this.#options.maxStarts) break;
-      const group = groups[this.#turn % groups.length];
-      this.#turn += 1;
-      if (group?.wantsStart && this.#makeRoom(group.plan.limits.memoryBytes)) {
-        this.#begin(group);
-        tried = 0;
-      } else {
-        tried += 1;
-      }
+  #setTargets(): void {
+    const { containerPoolLimit: poolLimit, containerPoolNum: poolNum } = this.#options.settings();
+    setTargets(this.#groups.values(), { poolLimit, poolNum }, this.#options.clock.now());
+  }
+
+  /** Forgets groups that have nothing any more, and starts spares that are wanted now. */
+  #afterRound(): void {
+    const now = this.#options.clock.now();
+    for (const group of this.#retired) if (group.isEmpty) this.#retired.delete(group);
+    for (const [key, group] of this.#groups) {
+      if (group.isEmpty && group.target === 0 && now - group.lastUsed > FORGET_MS) this.#groups.delete(key);
     }
-    for (const group of groups) group.coverWaiters();
-  }
-
-  /** True when the bytes are free; otherwise idle sandboxes of the least recently used functions begin to go. */
-  #makeRoom(bytes: number): boolean {
-    const { memoryBudget } = this.#options;
-    if (this.#usedBytes + bytes <= memoryBudget) return true;
-    const leastRecent = [...this.#groups.values()].sort((a, b) => a.lastUsed - b.lastUsed);
-    for (const group of leastRecent) {
-      for (const sandbox of group.idle) {
-        if (this.#usedBytes + bytes - this.#removals.pendingBytes <= memoryBudget) return false;
-        group.expire(sandbox);
-      }
-    }
-    return false;
-  }
-
-  #begin(group: SandboxGroup): void {
-    group.starting += 1;
-    const bytes = group.plan.limits.memoryBytes;
-    this.#usedBytes += bytes;
-    const start = this.#make(group, bytes).finally(() => {
-      this.#starts.delete(start);
-      this.#sweep();
-      this.#dispatch();
-    });
-    this.#starts.add(start);
-  }
-
-  async #make(group: SandboxGroup, bytes: number): Promise<void> {
-    try {
-      const sandbox = await this.#launch(group, bytes);
-      group.starting -= 1;
-      group.adopt(sandbox);
-    } catch (error) {
-      group.starting -= 1;
-      if (!hasCode(error, 'init_failed')) {
-        this.#options.logger.warn({ function: group.plan.functionName, reason: messageOf(error) }, 'start failed');
-      }
-      if (refusedFor(error, 'unknown_image')) group.forgetImage();
-      const vanished = refusedFor(error, 'unknown_image') || refusedFor(error, 'no_such_container');
-      group.startFailed(vanished ? new WorkerFrontError('sandbox_lost', messageOf(error), { cause: error }) : error);
-    }
-  }
-
-  async #launch(group: SandboxGroup, bytes: number): Promise<Sandbox> {
-    const { plan } = group;
-    let sandbox: Sandbox;
-    try {
-      const image = await group.prepareImage();
-      sandbox = await this.#deps.launcher.launch({
-        image: image.image,
-        imageName: image.imageName,
-        namePrefix: image.imageName,
-        plan,
-        function: { name: plan.functionName, version: plan.version },
-        initTimeoutMs: plan.initTimeoutMs,
-      });
-    } catch (error) {
-      this.#usedBytes -= bytes;
-      throw error;
-    }
-    sandbox.reservedBytes = bytes;
-    try {
-      await this.#deps.launcher.load(sandbox, plan);
-      return sandbox;
-    } catch (error) {
-      this.#removals.remove(sandbox);
-      throw error;
-    }
-  }
-
-  #freed(sandbox: Sandbox): void {
-    this.#usedBytes -= sandbox.reservedBytes;
-    sandbox.reservedBytes = 0;
-    this.#sweep();
-    this.#dispatch();
-  }
-
-  /** Forgets groups that have nothing any more and that no new call can reach, or that were idle for long. */
-  #sweep(): void {
-    for (const [key, group] of this.#groups) if (group.isEmpty && group.retired) this.#groups.delete(key);
+    this.#starter.dispatch();
   }
 }
 
-/** True when the engine refused because a container or image was taken away from outside. */
-function refusedFor(error: unknown, reason: string): boolean {
-  return hasCode(error) && error.details?.['reason'] === reason;
+function stemLimits(settings: PoolSettings): ContainerPlan['limits'] {
+  return { memoryBytes: settings.functionMemory, cpus: settings.functionCpus, pids: settings.functionPids };
 }

@@ -21,12 +21,13 @@ export class Removals {
   /** Starts the removal of a sandbox that is in an ending state. Idempotent. */
   remove(sandbox: Sandbox): void {
     if (sandbox.state === 'removed' || this.#running.has(sandbox)) return;
-    const bytes = sandbox.reservedBytes;
+    const bytes = sandbox.reservation.bytes;
     this.#pendingBytes += bytes;
     const removal = sandbox.destroy().finally(() => {
       this.#running.delete(sandbox);
       this.#pendingBytes -= bytes;
       if (sandbox.state !== 'removed') sandbox.move('removed');
+      sandbox.reservation.release();
       this.#onRemoved(sandbox);
     });
     this.#running.set(sandbox, removal);

@@ -1,4 +1,5 @@
 import type { SandboxChannel } from '../channel/channel.ts';
+import type { Reservation } from './budget.ts';
 import type { ContainerPlan, SandboxPlan } from './plan.ts';
 import { ENDING, MOVES, type SandboxState } from './states.ts';
 
@@ -8,6 +9,7 @@ export interface SandboxIdentity {
   containerName: string;
   imageName: string;
   plan: ContainerPlan;
+  reservation: Reservation;
 }
 
 /** How the time until a sandbox was ready was spent, in fractional milliseconds. */
@@ -22,15 +24,15 @@ export interface StartTimings {
 export class Sandbox {
   readonly id: string;
   readonly containerName: string;
-  readonly imageName: string;
+  imageName: string;
   readonly container: ContainerPlan;
   readonly timings = { create: 0, start: 0, load: 0 };
   containerId: string | undefined;
   channel: SandboxChannel | undefined;
   /** Set once, when a function is loaded. */
   plan: SandboxPlan | undefined;
-  /** Memory charged to the budget, in bytes. */
-  reservedBytes = 0;
+  /** Its part of the node's memory budget. */
+  readonly reservation: Reservation;
   inFlight = 0;
   /** Calls taken since the start. */
   served = 0;
@@ -51,6 +53,7 @@ export class Sandbox {
     this.containerName = identity.containerName;
     this.imageName = identity.imageName;
     this.container = identity.plan;
+    this.reservation = identity.reservation;
   }
 
   get state(): SandboxState {

@@ -1,0 +1,92 @@
+import PQueue from 'p-queue';
+import { messageOf, WorkerFrontError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { FunctionImage, FunctionImageRequest, FunctionImages } from './function-images.ts';
+import type { FunctionLayer, FunctionLayers } from './function-layers.ts';
+
+/** What sandboxes of a version can be made from. */
+export interface Startable {
+  /** As in `Meta.ImageName`. */
+  imageName: string;
+  /** Function image, full name with tag; undefined while there is none. */
+  image: string | undefined;
+  /** Folders to put into a stem sandbox; undefined: only the image will do. */
+  layers: FunctionLayer[] | undefined;
+  /** True when an image was built before the answer. */
+  built: boolean;
+  /** What the caller waited for the build, in fractional milliseconds. */
+  buildMs: number;
+}
+
+export interface StartablesOptions {
+  /** Whether sandboxes may be made without a function image (`STEM_SANDBOXES` above 0). */
+  withoutImage(): boolean;
+  logger: Logger;
+}
+
+export interface StartablesDeps {
+  images: Pick<FunctionImages, 'ensure' | 'imageNameOf'>;
+  layers: Pick<FunctionLayers, 'of' | 'keep'>;
+  /** Told of every build, also those behind calls. */
+  onBuild(outcome: string, ms: number): void;
+}
+
+/** Finds the quickest way to sandboxes of a version, and prepares a quicker one behind it. */
+export interface Startables {
+  /**
+   * A version without install step, or whose installed result is kept, needs no image: its image is built behind.
+   * Otherwise the image is built now. Errors: those of `FunctionImages.ensure`.
+   */
+  of(request: FunctionImageRequest): Promise<Startable>;
+  /** Ends what is done behind. Idempotent. */
+  close(): Promise<void>;
+}
+
+export function createStartables(options: StartablesOptions, deps: StartablesDeps): Startables {
+  const { images, layers } = deps;
+  const behind = new PQueue({ concurrency: 1 });
+  let closed = false;
+
+  const build = async (request: FunctionImageRequest): Promise<FunctionImage> => {
+    const began = performance.now();
+    try {
+      const image = await images.ensure(request);
+      if (image.built) deps.onBuild('ok', image.buildMs);
+      return image;
+    } catch (error) {
+      const code = error instanceof WorkerFrontError ? error.code : 'internal_error';
+      deps.onBuild(code, performance.now() - began);
+      throw error;
+    }
+  };
+
+  /** Work that nobody waits for: its failure is logged, and shows when somebody does. */
+  const later = (request: FunctionImageRequest, what: string, job: () => Promise<unknown>) => {
+    void behind.add(async () => {
+      if (closed) return;
+      await job().catch((error: unknown) => {
+        options.logger.warn({ function: request.name, what, reason: messageOf(error) }, 'work behind calls failed');
+      });
+    });
+  };
+
+  return {
+    async of(request) {
+      const folders = options.withoutImage() ? await layers.of(request) : undefined;
+      if (folders) {
+        later(request, 'image', () => build(request));
+        const imageName = await images.imageNameOf(request.name);
+        return { imageName, image: undefined, layers: folders, built: false, buildMs: 0 };
+      }
+      const { image, imageName, built, buildMs } = await build(request);
+      if (options.withoutImage()) later(request, 'installed packages', () => layers.keep(request, image));
+      return { imageName, image, layers: undefined, built, buildMs };
+    },
+
+    async close() {
+      closed = true;
+      behind.clear();
+      await behind.onIdle();
+    },
+  };
+}

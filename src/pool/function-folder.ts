@@ -1,0 +1,59 @@
+import { copyFile, link, mkdir, opendir, readlink, rm, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../lib/errors.ts';
+
+/** One folder to appear under `/function`: `code`, or what an image build has installed. */
+export interface CodeLayer {
+  /** Name under `/function`: `code`, `python`, `node_modules`, `classes`. */
+  name: string;
+  /** Absolute path on the host; its files are readable by everybody. */
+  dir: string;
+}
+
+const PARALLEL = 16;
+
+/**
+ * Puts a version's files into a stem sandbox's own folder, which is mounted read-only at `/function` and shows them at
+ * once. Files are hard links: no bytes are copied where the file system allows it (another one gets copies).
+ */
+export async function fillFunctionFolder(target: string, layers: readonly CodeLayer[]): Promise<void> {
+  for (const layer of layers) await linkTree(layer.dir, join(target, layer.name));
+}
+
+/** Makes the folder of a stem sandbox, with an empty code folder: the working directory of its runtime. */
+export async function makeFunctionFolder(dir: string): Promise<void> {
+  await mkdir(join(dir, 'code'), { recursive: true, mode: 0o755 });
+}
+
+export async function removeFunctionFolder(dir: string): Promise<void> {
+  await rm(dir, { recursive: true, force: true });
+}
+
+async function linkTree(from: string, to: string): Promise<void> {
+  await mkdir(to, { recursive: true, mode: 0o755 });
+  const folders: string[] = [];
+  let batch: Promise<void>[] = [];
+  for await (const entry of await opendir(from)) {
+    const source = join(from, entry.name);
+    const target = join(to, entry.name);
+    if (entry.isDirectory()) folders.push(entry.name);
+    else if (entry.isSymbolicLink()) batch.push(readlink(source).then((where) => symlink(where, target)));
+    else batch.push(linkFile(source, target));
+    if (batch.length >= PARALLEL) {
+      await Promise.all(batch);
+      batch = [];
+    }
+  }
+  await Promise.all(batch);
+  for (const name of folders) await linkTree(join(from, name), join(to, name));
+}
+
+async function linkFile(source: string, target: string): Promise<void> {
+  try {
+    await link(source, target);
+  } catch (error) {
+    const code = systemCode(error);
+    if (code !== 'EXDEV' && code !== 'EPERM' && code !== 'EMLINK') throw error;
+    await copyFile(source, target);
+  }
+}

@@ -1,0 +1,95 @@
+import type { ContainerEngine } from '../containers/engine.ts';
+import type { Clock } from '../lib/clock.ts';
+import { hasCode } from '../lib/errors.ts';
+import type { Budget, Reservation } from './budget.ts';
+import { fillFunctionFolder } from './function-folder.ts';
+import type { Launcher } from './launcher.ts';
+import type { SandboxPlan, Startable } from './plan.ts';
+import type { Sandbox } from './sandbox.ts';
+import type { Stems } from './stems.ts';
+
+export interface MakerDeps {
+  launcher: Pick<Launcher, 'launch' | 'load'>;
+  stems: Pick<Stems, 'take' | 'folderOf' | 'launch'>;
+  engine: Pick<ContainerEngine, 'updateLimits'>;
+  budget: Budget;
+  /** Takes a sandbox that did not become ready away. */
+  remove(sandbox: Sandbox): void;
+  clock: Clock;
+}
+
+/** Makes one ready sandbox of a plan in the fastest way that there is: from a stem, from the function image, or from the runtime image. */
+export class SandboxMaker {
+  readonly #deps: MakerDeps;
+
+  constructor(deps: MakerDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Rejects with `init_failed`, `init_timeout`, `out_of_memory`, `sandbox_lost`, `engine_unavailable`; what was made
+   * is then being removed. The memory is reserved before this returns its promise.
+   */
+  async make(plan: SandboxPlan, startable: Startable): Promise<Sandbox> {
+    const stem = startable.layers && this.#deps.stems.take(plan);
+    if (stem) {
+      stem.reservation.resize(plan.limits.memoryBytes);
+      const ready = await this.#fromStem(stem, plan, startable);
+      if (ready) return ready;
+    }
+    return this.#fromImage(plan, startable, this.#deps.budget.reserve(plan.limits.memoryBytes));
+  }
+
+  /** undefined when the stem was lost on the way: that is not the function's fault, another sandbox is made. */
+  async #fromStem(stem: Sandbox, plan: SandboxPlan, { layers, imageName }: Startable): Promise<Sandbox | undefined> {
+    const { clock, engine, launcher, stems } = this.#deps;
+    const began = clock.now();
+    stem.origin = 'stem';
+    stem.imageName = imageName;
+    try {
+      const limits = sameLimits(stem, plan) ? undefined : engine.updateLimits(stem.containerId ?? '', plan.limits);
+      await Promise.all([limits, fillFunctionFolder(stems.folderOf(stem), layers ?? [])]);
+      await launcher.load(stem, plan);
+      Object.assign(stem.timings, { create: 0, start: 0, load: clock.now() - began });
+      return stem;
+    } catch (error) {
+      if (!stem.ending) stem.move('lost');
+      this.#deps.remove(stem);
+      if (hasCode(error, 'sandbox_lost') || hasCode(error, 'internal_error')) return undefined;
+      throw error;
+    }
+  }
+
+  async #fromImage(
+    plan: SandboxPlan,
+    { image, imageName, layers }: Startable,
+    reservation: Reservation,
+  ): Promise<Sandbox> {
+    const { launcher, stems } = this.#deps;
+    const sandbox = image
+      ? await launcher.launch({
+          image,
+          imageName,
+          namePrefix: imageName,
+          plan,
+          function: { name: plan.functionName, version: plan.version },
+          initTimeoutMs: plan.initTimeoutMs,
+          reservation,
+        })
+      : await stems.launch(plan, reservation, (folder) => fillFunctionFolder(folder, layers ?? []));
+    sandbox.imageName = imageName;
+    try {
+      await launcher.load(sandbox, plan);
+      return sandbox;
+    } catch (error) {
+      if (!sandbox.ending) sandbox.move('lost');
+      this.#deps.remove(sandbox);
+      throw error;
+    }
+  }
+}
+
+function sameLimits(stem: Sandbox, plan: SandboxPlan): boolean {
+  const { memoryBytes, cpus, pids } = stem.container.limits;
+  return memoryBytes === plan.limits.memoryBytes && cpus === plan.limits.cpus && pids === plan.limits.pids;
+}

@@ -1,0 +1,166 @@
+import type { Clock } from '../lib/clock.ts';
+import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { Budget } from './budget.ts';
+import type { SandboxGroup } from './group.ts';
+import type { SandboxMaker } from './maker.ts';
+import type { Startable } from './plan.ts';
+import type { Removals } from './removals.ts';
+import type { StemKind, Stems } from './stems.ts';
+
+export interface StarterOptions {
+  /** Sandboxes that are made at the same time, at most. */
+  maxStarts: number;
+  clock: Clock;
+  logger: Logger;
+}
+
+export interface StarterDeps {
+  maker: Pick<SandboxMaker, 'make'>;
+  stems: Pick<Stems, 'wanted' | 'start' | 'extraBytes' | 'evict'>;
+  budget: Budget;
+  removals: Pick<Removals, 'pendingBytes'>;
+  /** All groups, in any order. */
+  groups(): Iterable<SandboxGroup>;
+}
+
+/** Sandboxes that nobody waits for are made one at a time. */
+const MAX_SPARE_STARTS = 1;
+
+/**
+ * Decides which sandbox is made next. Callers who wait come first, function by function in turn, so that a flooded one
+ * does not push the others back; spares and stems follow when nobody waits. Memory comes from idle sandboxes, those of the least
+ * recently used function first.
+ */
+export class Starter {
+  readonly #options: StarterOptions;
+  readonly #deps: StarterDeps;
+  /** Groups with waiting callers; their order is the order of turns. */
+  readonly #hungry = new Set<SandboxGroup>();
+  readonly #starts = new Set<Promise<void>>();
+  #spareStarts = 0;
+  #closed = false;
+
+  constructor(options: StarterOptions, deps: StarterDeps) {
+    this.#options = options;
+    this.#deps = deps;
+  }
+
+  /** A group's callers or sandboxes have changed. On the path of every call: does nothing when nobody waits. */
+  changed(group: SandboxGroup): void {
+    if (group.waiting > 0) this.#hungry.add(group);
+    else if (!this.#hungry.delete(group) && !group.wantsSpare) return;
+    this.dispatch();
+  }
+
+  /** Starts what can be started now. */
+  dispatch(): void {
+    if (this.#closed) return;
+    let blocked = 0;
+    while (blocked < this.#hungry.size && this.#starts.size < this.#options.maxStarts) {
+      const [group] = this.#hungry;
+      if (!group) break;
+      this.#hungry.delete(group);
+      if (group.waiting > 0) this.#hungry.add(group);
+      const { stems } = this.#deps;
+      const { startable } = group;
+      if (startable && group.wantsStart && this.#makeRoom(stems.extraBytes(group.plan), group)) {
+        this.#begin(group, startable, false);
+        blocked = 0;
+      } else {
+        blocked += 1;
+      }
+    }
+    for (const group of this.#hungry) group.coverWaiters();
+    this.#startSpares();
+  }
+
+  /** Nothing is started any more; resolves when what is being made has been made. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#starts);
+  }
+
+  #startSpares(): void {
+    if (this.#hungry.size > 0 || this.#spareStarts >= MAX_SPARE_STARTS) return;
+    const stem = this.#deps.stems.wanted;
+    if (stem) {
+      this.#beginStem(stem);
+      return;
+    }
+    for (const group of this.#deps.groups()) {
+      const { startable } = group;
+      if (!startable || !group.wantsSpare || !this.#deps.budget.fits(group.plan.limits.memoryBytes)) continue;
+      this.#begin(group, startable, true);
+      return;
+    }
+  }
+
+  /** True when the bytes are free; otherwise idle sandboxes begin to go, and the next removal asks again. */
+  #makeRoom(bytes: number, asking: SandboxGroup): boolean {
+    const { budget, removals, stems } = this.#deps;
+    if (budget.fits(bytes)) return true;
+    const others = [...this.#deps.groups()].filter((group) => group !== asking).sort((a, b) => a.lastUsed - b.lastUsed);
+    for (const group of others) {
+      for (const sandbox of group.idle) {
+        if (budget.fits(bytes, removals.pendingBytes)) return false;
+        group.expire(sandbox);
+      }
+    }
+    while (!budget.fits(bytes, removals.pendingBytes) && stems.evict());
+    return false;
+  }
+
+  #begin(group: SandboxGroup, startable: Startable, spare: boolean): void {
+    group.starting += 1;
+    if (spare) this.#spareStarts += 1;
+    this.#track(
+      this.#make(group, startable).finally(() => {
+        if (spare) this.#spareStarts -= 1;
+      }),
+    );
+  }
+
+  #track(job: Promise<void>): void {
+    const start = job.finally(() => {
+      this.#starts.delete(start);
+      this.dispatch();
+    });
+    this.#starts.add(start);
+  }
+
+  async #make(group: SandboxGroup, startable: Startable): Promise<void> {
+    try {
+      const sandbox = await this.#deps.maker.make(group.plan, startable);
+      group.starting -= 1;
+      group.adopt(sandbox);
+    } catch (error) {
+      group.starting -= 1;
+      this.#failed(group, error);
+    }
+  }
+
+  #failed(group: SandboxGroup, error: unknown): void {
+    const vanished = refusedFor(error, 'unknown_image') || refusedFor(error, 'no_such_container');
+    if (!hasCode(error, 'init_failed')) {
+      this.#options.logger.warn({ function: group.plan.functionName, reason: messageOf(error) }, 'start failed');
+    }
+    if (refusedFor(error, 'unknown_image')) group.forgetStartable();
+    group.startFailed(vanished ? new WorkerFrontError('sandbox_lost', messageOf(error), { cause: error }) : error);
+  }
+
+  #beginStem(kind: StemKind): void {
+    if (!this.#deps.budget.fits(kind.plan.limits.memoryBytes)) return;
+    this.#spareStarts += 1;
+    this.#track(
+      this.#deps.stems.start(kind).finally(() => {
+        this.#spareStarts -= 1;
+      }),
+    );
+  }
+}
+
+/** True when the engine refused because a container or image was taken away from outside. */
+function refusedFor(error: unknown, reason: string): boolean {
+  return hasCode(error) && error.details?.['reason'] === reason;
+}
