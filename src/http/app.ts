@@ -95,7 +95,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
 
   fastify.addHook('onRequest', (request, reply, done) => {
     track(request, reply);
-    const { config } = request.routeOptions;
+    const { config } = request.facts;
     if (draining) {
       reply.header('connection', 'close');
       if (!config.whileDraining) {

@@ -97,6 +97,17 @@ test('parameters are described', () => {
   );
 });
 
+test("/configure's parameters are the settings there are", () => {
+  const names = document.paths['/configure']?.get?.parameters?.map(({ name }) => name);
+  expect(names).toEqual([
+    'user_code_size_limit',
+    'container_pool_limit',
+    'container_pool_num',
+    'using_rest_mode',
+    'rest_container_life_time',
+  ]);
+});
+
 test('a body is described where it has a meaning, and never required', () => {
   expect(document.paths['/execute']?.post?.requestBody?.required).toBe(false);
   expect(document.paths['/configure']?.post?.requestBody?.required).toBe(false);

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify';
 import type { ErrorCode } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { HttpMetrics } from './deps.ts';
@@ -16,10 +16,15 @@ const MAX_PATH = 200;
 /** Status in the log of a request whose caller went away before the reply (nginx's convention). */
 const CALLER_GONE = 499;
 
+/** `url` is undefined where no route was found. */
+export type RouteConfig = FastifyContextConfig & { url?: string };
+
 /** What is known of one request while it is served, for its log line and its abort. */
 export class RequestFacts {
   /** The client's own id, cleaned. */
   readonly requestId: string | undefined;
+  /** The route's `config`, kept because Fastify makes a new object of all its options at each look. */
+  readonly config: RouteConfig;
   /** Set by routes that name a function. */
   functionName: string | undefined;
   /** Set when the reply is an error. */
@@ -29,8 +34,9 @@ export class RequestFacts {
   readonly #startedAt = performance.now();
   #controller: AbortController | undefined;
 
-  constructor(requestId: string | undefined) {
+  constructor(requestId: string | undefined, config: RouteConfig) {
     this.requestId = requestId;
+    this.config = config;
   }
 
   /** Aborted when the caller goes away. */
@@ -66,7 +72,7 @@ export interface TrackDeps {
 export function createTrack(deps: TrackDeps): Track {
   const { logger, metrics, answeredEarly } = deps;
   return (request, reply) => {
-    const facts = new RequestFacts(cleanRequestId(request.headers['x-request-id']));
+    const facts = new RequestFacts(cleanRequestId(request.headers['x-request-id']), request.routeOptions.config);
     request.facts = facts;
     if (facts.requestId !== undefined) reply.header('x-request-id', facts.requestId);
     metrics.httpStarted();
@@ -78,14 +84,14 @@ export function createTrack(deps: TrackDeps): Track {
       const fields = {
         id: request.id,
         method: request.method,
-        path: request.routeOptions.url ?? pathOf(request),
+        path: facts.config.url ?? pathOf(request),
         function: facts.functionName,
         status: facts.gone ? CALLER_GONE : raw.statusCode,
         code: facts.errorCode,
         durationMs: Math.round(facts.elapsedMs * 1000) / 1000,
         requestId: facts.requestId,
       };
-      if (request.routeOptions.config.quiet) logger.debug(fields, 'request');
+      if (facts.config.quiet) logger.debug(fields, 'request');
       else logger.info(fields, 'request');
     });
   };

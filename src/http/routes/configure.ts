@@ -5,7 +5,6 @@ import type { HttpDeps } from '../deps.ts';
 import { documented } from '../openapi.ts';
 import { errorResponses } from '../schemas.ts';
 
-const setting = z.string().optional();
 const state = z
   .looseObject({
     UserCodeSizeLimit: z.number().int().meta({ description: 'Bytes of unpacked code kept; -1 is no limit.' }),
@@ -16,18 +15,17 @@ const state = z
   })
   .meta({ id: 'ConfigureState', description: 'All settings that can be changed at run time.' });
 
+/** Parameters that the description lists: the settings there are, by HotFunctions' spelling. */
+function parametersOf(state: Record<string, unknown>) {
+  const names = Object.keys(state).map((name) => name.replace(/(?!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase());
+  return z.looseObject(Object.fromEntries(names.map((name) => [name, z.string().optional()])));
+}
+
 const schema = {
   summary: 'Show or change settings',
   description:
     'Query parameters, or a body of JSON or of form fields, by the names of `State` in any spelling. Without any, nothing changes. A bad value refuses the whole request.',
   tags: ['node'],
-  querystring: z.looseObject({
-    user_code_size_limit: setting,
-    container_pool_limit: setting,
-    container_pool_num: setting,
-    using_rest_mode: setting,
-    rest_container_life_time: setting,
-  }),
   body: z.looseObject({}).meta({ description: 'Settings by name.', example: { UsingRestMode: true } }),
   response: {
     200: {
@@ -51,7 +49,7 @@ export function configureRoute(app: Api, deps: Pick<HttpDeps, 'configure'>): voi
   app.route({
     method: [...ANY_METHOD],
     url: '/configure',
-    config: documented(schema),
+    config: documented({ ...schema, querystring: parametersOf(configure.state()) }),
     onRequest(request, _reply, done) {
       delete request.raw.headers['content-type'];
       done();
