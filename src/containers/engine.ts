@@ -189,7 +189,7 @@ export interface ContainerEngine {
   /**
    * Calls `onEvent` for each event of containers that carry every given label, until closed. Misses none that comes
    * after the call of `subscribe`. Nothing is called after `close`. After a loss the caller subscribes again and lists
-   * containers for what it missed.
+   * containers for what it missed. `onEvent` must not throw: what it throws is an uncaught error of the process.
    */
   subscribe(labels: Record<string, string>, onEvent: (event: EngineEvent) => void): Promise<EventSubscription>;
 

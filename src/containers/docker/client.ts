@@ -54,12 +54,24 @@ export function createDockerClient(connection: DockerConnection): DockerClient {
     cert: tls?.cert,
     key: tls?.key,
   } as Docker.DockerOptions;
-  const modem = new Docker(options).modem as Pick<DockerClient, 'dial'>;
+  const modem = makeModem(options);
   return {
     where: unix ?? `${tcp?.host}:${tcp?.port}`,
     dial: (request, callback) => modem.dial(request, callback),
     close: () => agent.destroy(),
   };
+}
+
+/** The modem looks at DOCKER_* of the environment even where everything is given, and may fail over it. */
+function makeModem(options: Docker.DockerOptions): Pick<DockerClient, 'dial'> {
+  try {
+    return new Docker(options).modem as Pick<DockerClient, 'dial'>;
+  } catch (error) {
+    throw new WorkerFrontError('invalid_setting', `DOCKER_HOST or DOCKER_CERT_PATH is wrong: ${messageOf(error)}`, {
+      cause: error,
+      details: { setting: 'DOCKER_HOST' },
+    });
+  }
 }
 
 /**

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { deferred } from '../../lib/deferred.ts';
 import type { ContainerEngine, ContainerState, ContainerSummary } from '../engine.ts';
-import { nameTaken, noSuchContainer, notStartable, unknownImage } from '../engine-errors.ts';
+import { engineUnavailable, nameTaken, noSuchContainer, notStartable, unknownImage } from '../engine-errors.ts';
 import { fromStatus } from './errors.ts';
 import { type EngineHttp, labelFilter, readText, segment } from './http.ts';
 import { tailOfLog } from './log-stream.ts';
@@ -74,8 +74,7 @@ export function createContainerCalls(http: EngineHttp): ContainerCalls {
         async (response) => {
           if (response.statusCode === 404) throw noSuchContainer(id);
           opened.resolve();
-          const body = JSON.parse(await readText(response)) as { StatusCode: number };
-          return { exitCode: body.StatusCode };
+          return { exitCode: exitCodeOf(await readText(response)) };
         },
       );
       // Also keeps a caller who never looks at `exit` from an unhandled rejection.
@@ -85,14 +84,13 @@ export function createContainerCalls(http: EngineHttp): ContainerCalls {
     },
 
     async killContainer(id, signal = 'SIGKILL') {
-      const { status, value } = await http.json<ErrorBody | undefined>({
+      await http.json({
         method: 'POST',
         path: `/containers/${segment(id)}/kill`,
         query: { signal },
+        // 409 is "not running".
         accept: [404, 409],
       });
-      // 409 is "not running"; older engines say 500 with the same meaning only for a name that is no signal.
-      if (status >= 400 && status !== 404 && status !== 409) throw fromStatus(status, value?.message ?? '', 'kill');
     },
 
     async removeContainer(id) {
@@ -189,6 +187,14 @@ export function createContainerCalls(http: EngineHttp): ContainerCalls {
       },
     );
   }
+}
+
+/** An engine that is being stopped ends the wait with an error of its own, or with nothing. */
+function exitCodeOf(text: string): number {
+  const body = (text === '' ? {} : JSON.parse(text)) as { StatusCode?: number; Error?: ErrorBody | null };
+  const words = body.Error?.message ?? (body.Error as { Message?: string } | null)?.Message;
+  if (typeof body.StatusCode === 'number' && !words) return body.StatusCode;
+  throw engineUnavailable(`The container engine stopped waiting for an exit: ${words ?? 'no reason given'}`);
 }
 
 interface InspectBody {

@@ -36,13 +36,24 @@ export async function subscribe(
         opened.resolve();
         for await (const entry of jsonLines(response as AsyncIterable<Buffer>)) {
           const event = toEvent(entry);
-          if (event && !controller.signal.aborted) onEvent(event);
+          if (event && !controller.signal.aborted) tell(onEvent, event);
         }
       },
     )
     .catch((error: unknown) => opened.reject(error));
   await opened.promise;
   return { ended, close: () => controller.abort() };
+}
+
+/** A listener's mistake is its own: it must not look like the end of the engine. */
+function tell(onEvent: (event: EngineEvent) => void, event: EngineEvent): void {
+  try {
+    onEvent(event);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
 }
 
 /** Wall clock, because the engine compares with its own; seconds with a fraction, never rounded up. */

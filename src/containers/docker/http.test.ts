@@ -168,6 +168,17 @@ describe('an engine that dies', () => {
     expect(await failureOf(buffer(archive))).toBeInstanceOf(Error);
   });
 
+  it('in good order, by ending the wait without an exit, is unavailable too', async () => {
+    const { connection } = await serve((request, response) => {
+      response.end(request.url?.includes('/a/') ? '' : '{"StatusCode":-1,"Error":{"Message":"shutting down"}}');
+    });
+    const engine = engineAt(connection);
+    for (const id of ['a', 'b']) {
+      const { exit } = await engine.watchExit(id);
+      expect(await unavailable(exit)).toMatch(id === 'a' ? /no reason given/ : /shutting down/);
+    }
+  });
+
   it('within a build is unavailable, not a failed build', async () => {
     const { connection } = await serve((request, response) => {
       request.resume().once('end', () => {
@@ -234,6 +245,42 @@ describe('answers', () => {
       details: { reason: 'unknown_image' },
     });
     expect(String(await failureOf(engine.pullImage('cut')))).toContain('unexpected EOF');
+  });
+});
+
+describe('mistakes of the caller', () => {
+  it('stay what they are: a callback that throws', async () => {
+    const { connection } = await serve((request, response) => {
+      request.resume().once('end', () => response.end('{"stream":"line\\n"}\n'));
+    });
+    const mistake = new TypeError('x is not a function');
+    const onOutput = () => {
+      throw mistake;
+    };
+    const build = engineAt(connection).buildImage(Readable.from([Buffer.alloc(10)]), { tag: 't', onOutput });
+    expect(await failureOf(build)).toBe(mistake);
+  });
+
+  it('are told at once: certificates that cannot be read', () => {
+    const none = join(folder, 'none.pem');
+    const tls = { ca: none, cert: none, key: none };
+    expect(() => createDockerEngine({ connection: { kind: 'tcp', host: 'h', port: 1, tls } })).toThrow(
+      /certificates for DOCKER_HOST can't be read: ENOENT.*Check DOCKER_CERT_PATH/,
+    );
+  });
+});
+
+describe('the settings', () => {
+  it('come from the options alone, whatever the environment says', async () => {
+    const { connection } = await serve((_, response) => response.end('OK'));
+    const before = process.env['DOCKER_HOST'];
+    process.env['DOCKER_HOST'] = 'tcp://127.0.0.1:1';
+    try {
+      await engineAt(connection).ping();
+    } finally {
+      if (before === undefined) delete process.env['DOCKER_HOST'];
+      else process.env['DOCKER_HOST'] = before;
+    }
   });
 });
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../../lib/clock.ts';
-import { WorkerFrontError } from '../../lib/errors.ts';
+import { systemCode, WorkerFrontError } from '../../lib/errors.ts';
 import { engineUnavailable } from '../engine-errors.ts';
 import type { Dial, DockerClient } from './client.ts';
 import { fromConnection, fromSilence, fromStatus } from './errors.ts';
@@ -63,6 +63,7 @@ export function createEngineHttp(client: DockerClient, clock: Clock, limitMs: nu
     const controller = new AbortController();
     let silent = false;
     let response: IncomingMessage | undefined;
+    let reading = false;
     const end = () => {
       controller.abort();
       // An answer that is being read carries the reason to its reader.
@@ -86,14 +87,16 @@ export function createEngineHttp(client: DockerClient, clock: Clock, limitMs: nu
       if (status >= 400 && !call.accept?.includes(status)) {
         throw fromStatus(status, wordsOf(await readText(response)), operation);
       }
+      reading = true;
       return await read(response);
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       if (silent) throw fromSilence(client.where, operation, limitMs);
       if (closed) throw engineUnavailable('The connection to the container engine was closed.', { cause: error });
       if (feed.stopped) throw new WorkerFrontError('internal_error', `The data for ${operation} ended too early.`);
-      // Translated already, or the caller's own: what `read` or the uploaded stream failed with.
+      // Translated already, or the caller's own: what the uploaded stream or a callback failed with.
       if (error instanceof WorkerFrontError || (error && error === feed.error)) throw error;
+      if (reading && systemCode(error) === undefined) throw error;
       throw fromConnection(error, client.where, operation);
     } finally {
       open.delete(controller);
@@ -188,7 +191,7 @@ function toDial(call: Call, abortSignal: AbortSignal): Dial {
 }
 
 /** The engine's own words from an error's body: `{"message": "..."}`. */
-function wordsOf(text: string): string {
+export function wordsOf(text: string): string {
   try {
     const message = (JSON.parse(text) as { message?: unknown }).message;
     if (typeof message === 'string') return message.trim();

@@ -2,7 +2,7 @@ import { WorkerFrontError } from '../../lib/errors.ts';
 import type { BuildOptions, ContainerEngine, ImageState } from '../engine.ts';
 import { engineUnavailable, unknownImage } from '../engine-errors.ts';
 import { isNoSpace, storageFull } from './errors.ts';
-import { type Call, type EngineHttp, imagePath, labelFilter, readText } from './http.ts';
+import { type Call, type EngineHttp, imagePath, labelFilter, readText, wordsOf } from './http.ts';
 import { withTag } from './image-name.ts';
 import { readProgress } from './progress.ts';
 
@@ -27,7 +27,7 @@ export function createImageCalls(http: EngineHttp): ImageCalls {
       const progress = await http.exchange(call, async (response) => {
         if ((response.statusCode ?? 0) >= 400) {
           // A Dockerfile that can't be parsed, or that is not there: said before there is any output.
-          const error = messageOfBody(await readText(response));
+          const error = wordsOf(await readText(response));
           return { error, output: [error], imageId: undefined };
         }
         return readProgress(response as AsyncIterable<Buffer>, options.onOutput);
@@ -72,7 +72,7 @@ export function createImageCalls(http: EngineHttp): ImageCalls {
         if (response.statusCode === 404) throw unknownImage(name);
         if (response.statusCode !== 500) return (await readProgress(response as AsyncIterable<Buffer>)).error;
         // The engine itself is well: what it can't reach, or what does not answer it properly, is the registry.
-        const words = messageOfBody(await readText(response));
+        const words = wordsOf(await readText(response));
         if (isNoSpace(words)) throw storageFull(words, { image: name });
         throw engineUnavailable(`The registry of image '${name}' can't be reached: ${words}`, {
           details: { image: name },
@@ -168,19 +168,6 @@ export function toBuildQuery(options: BuildOptions): Record<string, string | und
 function buildFailed(words: string, output: string[]): WorkerFrontError {
   if (isNoSpace(words)) return storageFull(words, { output });
   return new WorkerFrontError('build_failed', `The image can't be built: ${words.trim()}`, { details: { output } });
-}
-
-function messageOfBody(text: string): string {
-  return fromBody(text) ?? (text.trim() || 'no reason given');
-}
-
-function fromBody(text: string): string | undefined {
-  try {
-    const { message } = JSON.parse(text) as { message?: unknown };
-    return typeof message === 'string' ? message.trim() : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 function realTags(tags: string[] | null): string[] {
