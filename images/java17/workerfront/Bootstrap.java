@@ -12,7 +12,7 @@ public final class Bootstrap {
   private final Link link;
   private Invoker invoker;
 
-  private Bootstrap(Link link) {
+  Bootstrap(Link link) {
     this.link = link;
   }
 
@@ -31,7 +31,7 @@ public final class Bootstrap {
     Runtime.getRuntime().halt(0);
   }
 
-  private void serve() throws IOException {
+  void serve() throws IOException {
     for (Link.Frame frame = link.read(); frame != null; frame = link.read()) {
       String type = frame.header().get("type").getAsString();
       switch (type) {

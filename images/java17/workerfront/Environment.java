@@ -3,8 +3,7 @@ package workerfront;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import java.io.IOException;
-import java.lang.reflect.Field;
-import java.lang.reflect.Method;
+import java.nio.charset.StandardCharsets;
 import java.util.Map;
 
 /** Adds variables to the process's environment as System.getenv shows it and ProcessBuilder hands it on. */
@@ -15,15 +14,12 @@ final class Environment {
     if (variables == null || variables.size() == 0) {
       return;
     }
-    // Java has no setenv. The map that both start from is private; the manifest opens java.lang for this.
-    Field field = Class.forName("java.lang.ProcessEnvironment").getDeclaredField("theEnvironment");
-    field.setAccessible(true);
+    // Java has no setenv. This map is what System.getenv shows and what ProcessBuilder.environment starts from.
     @SuppressWarnings("unchecked")
-    Map<Object, Object> environment = (Map<Object, Object>) field.get(null);
-    Method name = valueOf("java.lang.ProcessEnvironment$Variable");
-    Method value = valueOf("java.lang.ProcessEnvironment$Value");
+    Map<Object, Object> environment =
+        (Map<Object, Object>) Memory.getStatic(Class.forName("java.lang.ProcessEnvironment"), "theEnvironment");
     for (Map.Entry<String, JsonElement> variable : variables.entrySet()) {
-      environment.put(name.invoke(null, variable.getKey()), value.invoke(null, variable.getValue().getAsString()));
+      environment.put(entry("Variable", variable.getKey()), entry("Value", variable.getValue().getAsString()));
     }
     try {
       NativeEnvironment.set(System.getenv());
@@ -32,9 +28,12 @@ final class Environment {
     }
   }
 
-  private static Method valueOf(String className) throws ReflectiveOperationException {
-    Method method = Class.forName(className).getDeclaredMethod("valueOf", String.class);
-    method.setAccessible(true);
-    return method;
+  /** A key or value of that map: the text beside its bytes. */
+  private static Object entry(String kind, String text) throws ReflectiveOperationException {
+    Object entry = Memory.UNSAFE.allocateInstance(Class.forName("java.lang.ProcessEnvironment$" + kind));
+    Class<?> fields = Class.forName("java.lang.ProcessEnvironment$ExternalData");
+    Memory.putObject(entry, fields, "str", text);
+    Memory.putObject(entry, fields, "bytes", text.getBytes(StandardCharsets.UTF_8));
+    return entry;
   }
 }

@@ -1,9 +1,9 @@
 package workerfront;
 
-import java.lang.reflect.Field;
+import java.io.BufferedReader;
+import java.io.FileReader;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.Map;
 import sun.misc.Unsafe;
 
@@ -26,18 +26,20 @@ final class NativeEnvironment {
   }
 
   /** Replaces the environment of processes started from now on. */
-  static void set(Map<String, String> variables) throws ReflectiveOperationException, java.io.IOException {
-    Field field = Unsafe.class.getDeclaredField("theUnsafe");
-    field.setAccessible(true);
-    NativeEnvironment environment = new NativeEnvironment((Unsafe) field.get(null));
+  static void set(Map<String, String> variables) throws IOException {
+    NativeEnvironment environment = new NativeEnvironment(Memory.UNSAFE);
     environment.memory.putAddress(environment.symbol(libraryBase(), "environ"), environment.block(variables));
   }
 
-  private static long libraryBase() throws java.io.IOException {
-    try (var maps = Files.lines(Path.of("/proc/self/maps"), StandardCharsets.ISO_8859_1)) {
-      String first = maps.filter(line -> line.endsWith("/libc.so.6")).findFirst().orElseThrow();
-      return Long.parseUnsignedLong(first.substring(0, first.indexOf('-')), 16);
+  private static long libraryBase() throws IOException {
+    try (BufferedReader maps = new BufferedReader(new FileReader("/proc/self/maps", StandardCharsets.ISO_8859_1))) {
+      for (String line = maps.readLine(); line != null; line = maps.readLine()) {
+        if (line.endsWith("/libc.so.6")) {
+          return Long.parseUnsignedLong(line.substring(0, line.indexOf('-')), 16);
+        }
+      }
     }
+    throw new IllegalStateException("the C library is not glibc");
   }
 
   /** The address of a variable of a loaded library, by its table of dynamic symbols (ELF, 64 bits). */

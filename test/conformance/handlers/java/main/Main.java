@@ -4,7 +4,7 @@ import java.io.File;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.IOException;
-import java.lang.reflect.Constructor;
+import java.lang.reflect.Field;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import lalb.Context;
+import sun.misc.Unsafe;
 
 /** The behaviours of ../../../bootstrap.ts, chosen by the event's `do`. */
 public class Main {
@@ -131,8 +132,11 @@ public class Main {
   }
 
   private static FileOutputStream link() throws ReflectiveOperationException {
-    Constructor<FileDescriptor> descriptor = FileDescriptor.class.getDeclaredConstructor(int.class);
-    descriptor.setAccessible(true);
-    return new FileOutputStream(descriptor.newInstance(3));
+    Field field = Unsafe.class.getDeclaredField("theUnsafe");
+    field.setAccessible(true);
+    Unsafe unsafe = (Unsafe) field.get(null);
+    FileDescriptor descriptor = new FileDescriptor();
+    unsafe.putInt(descriptor, unsafe.objectFieldOffset(FileDescriptor.class.getDeclaredField("fd")), 3);
+    return new FileOutputStream(descriptor);
   }
 }
