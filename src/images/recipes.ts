@@ -31,9 +31,10 @@ function nodeRecipes(name: string, version: string): Record<string, Recipe> {
       uses: { TOOLS_IMAGE: 'build-tools' },
       args: { NODE_VERSION: version, NPM_VERSION },
     },
+    [`${name}-base`]: { folder: 'nodejs-base', uses: { BASE_IMAGE: 'base', BUILD_IMAGE: `${name}-build` } },
     [name]: {
       folder: 'nodejs',
-      uses: { BASE_IMAGE: 'base', TOOLS_IMAGE: 'build-tools', BUILD_IMAGE: `${name}-build` },
+      uses: { LANGUAGE_IMAGE: `${name}-base`, TOOLS_IMAGE: 'build-tools' },
       runtime: true,
     },
   };
@@ -42,14 +43,19 @@ function nodeRecipes(name: string, version: string): Record<string, Recipe> {
 export const RECIPES: Readonly<Record<string, Recipe>> = {
   'build-tools': { folder: 'build-tools', uses: { BASE_IMAGE: 'base' } },
   'python3.11-build': { folder: 'python3.11-build', uses: { TOOLS_IMAGE: 'build-tools' } },
-  'python3.11': { folder: 'python3.11', uses: { BASE_IMAGE: 'base', TOOLS_IMAGE: 'build-tools' }, runtime: true },
+  'python3.11-base': { folder: 'python3.11-base', uses: { BASE_IMAGE: 'base' } },
+  'python3.11': {
+    folder: 'python3.11',
+    uses: { LANGUAGE_IMAGE: 'python3.11-base', TOOLS_IMAGE: 'build-tools' },
+    runtime: true,
+  },
   ...nodeRecipes('nodejs20', '20.20.2'),
   ...nodeRecipes('nodejs22', '22.23.3'),
-  'java17-jre': { folder: 'java17-jre', uses: { BASE_IMAGE: 'base' } },
-  'java17-build': { folder: 'java17-build', uses: { JRE_IMAGE: 'java17-jre' } },
+  'java17-base': { folder: 'java17-base', uses: { BASE_IMAGE: 'base' } },
+  'java17-build': { folder: 'java17-build', uses: { LANGUAGE_IMAGE: 'java17-base' } },
   java17: {
     folder: 'java17',
-    uses: { JRE_IMAGE: 'java17-jre', TOOLS_IMAGE: 'build-tools', BUILD_IMAGE: 'java17-build' },
+    uses: { LANGUAGE_IMAGE: 'java17-base', TOOLS_IMAGE: 'build-tools', BUILD_IMAGE: 'java17-build' },
     runtime: true,
   },
 };

@@ -16,7 +16,7 @@ let imagesDir: string;
 
 beforeEach(async () => {
   imagesDir = await mkdtemp(join(tmpdir(), 'wf-images-'));
-  for (const folder of ['build', 'build-tools', 'python3.11', 'python3.11-build']) {
+  for (const folder of ['build', 'build-tools', 'python3.11', 'python3.11-base', 'python3.11-build']) {
     await cp(join(ownImages, folder), join(imagesDir, folder), { recursive: true });
   }
   await mkdir(join(imagesDir, 'init'));
@@ -39,9 +39,13 @@ describe('createRuntimeImages', () => {
     const runtime = await images.ensure('python3.11');
     expect(runtime.built).toBe(true);
     expect(runtime.image).toBe(`worker-front/python3.11:${runtime.digest.slice(0, 12)}`);
-    const [tools, python] = engine.builds;
-    expect(engine.builds).toHaveLength(2);
-    expect(python?.options.buildArgs).toEqual({ BASE_IMAGE: BASE, TOOLS_IMAGE: tools?.options.tag });
+    const [language, tools, python] = engine.builds;
+    expect(engine.builds).toHaveLength(3);
+    expect(tools?.options.buildArgs).toEqual({ BASE_IMAGE: BASE });
+    expect(python?.options.buildArgs).toEqual({
+      LANGUAGE_IMAGE: language?.options.tag,
+      TOOLS_IMAGE: tools?.options.tag,
+    });
     expect(python?.options.labels).toMatchObject({
       'io.worker-front.recipe': 'python3.11',
       'io.worker-front.runtime': 'python3.11',
@@ -56,7 +60,7 @@ describe('createRuntimeImages', () => {
     const { engine, images, make } = setUp();
     const first = await images.ensure('python3.11');
     expect(await make().ensure('python3.11')).toEqual({ ...first, built: false });
-    expect(engine.builds).toHaveLength(2);
+    expect(engine.builds).toHaveLength(3);
   });
 
   it.each([
@@ -101,7 +105,7 @@ describe('createRuntimeImages', () => {
     await expect(impatient).rejects.toThrow('gave up');
     gate.resolve();
     expect((await patient).built).toBe(true);
-    expect(engine.builds).toHaveLength(2);
+    expect(engine.builds).toHaveLength(3);
   });
 
   it('builds again after a failure, and removes what it left', async () => {
