@@ -52,7 +52,7 @@ function v2(userId: number | undefined): Layout {
 export interface CgroupOptions {
   /** Where the cgroup file systems are mounted; `/sys/fs/cgroup`. */
   root?: string;
-  /** Owner of a rootless engine. */
+  /** Owner of a rootless engine; this process's user when left out. */
   userId?: number;
 }
 
@@ -62,7 +62,7 @@ export interface CgroupOptions {
  */
 export function createCgroupReader(options: CgroupOptions = {}): CgroupReader {
   const root = options.root ?? '/sys/fs/cgroup';
-  const layouts = [V1, v2(options.userId)];
+  const layouts = [V1, v2(options.userId ?? process.getuid?.())];
 
   function find(id: string): { layout: Layout; folder: string; oom: string } | undefined {
     // An id comes from the engine; anything else must not become a path.

@@ -1,69 +1,12 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { inspect } from 'node:util';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { failureOf } from '../../../test/conformance/engine-fixtures.ts';
+import { engineAt, folder, listen, serve, unavailable } from '../../../test/conformance/engine-server.ts';
 import { deferred } from '../../lib/deferred.ts';
 import { hasCode, type WorkerFrontError } from '../../lib/errors.ts';
-import type { ContainerEngine } from '../engine.ts';
-import { quiet } from './client.ts';
-import type { DockerConnection } from './connection.ts';
-import { createDockerEngine } from './engine.ts';
-
-/** Tests of what an engine does that is broken, slow or not there: a scripted server in place of it. */
-let folder: string;
-let undo: (() => Promise<unknown> | void)[];
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'wf-engine-'));
-  undo = [() => rmSync(folder, { recursive: true })];
-});
-afterEach(async () => {
-  for (const step of undo.toReversed()) await step();
-});
-
-function engineAt(connection: DockerConnection, requestTimeoutMs = 10_000): ContainerEngine {
-  const engine = createDockerEngine({ connection, requestTimeoutMs });
-  undo.push(() => engine.close());
-  return engine;
-}
-
-async function serve(listener: RequestListener): Promise<{ server: Server; connection: DockerConnection }> {
-  const server = createServer(listener);
-  const socketPath = join(folder, 'engine.sock');
-  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
-  undo.push(() => {
-    server.closeAllConnections();
-    return new Promise((resolve) => server.close(resolve));
-  });
-  return { server, connection: { kind: 'unix', socketPath } };
-}
-
-/** A TCP port without HTTP. */
-async function listen(onSocket: (socket: Socket) => void): Promise<DockerConnection> {
-  const sockets = new Set<Socket>();
-  const server = createTcpServer((socket) => {
-    sockets.add(socket.on('error', () => undefined));
-    onSocket(socket);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  undo.push(() => {
-    for (const socket of sockets) socket.destroy();
-    return new Promise((resolve) => server.close(resolve));
-  });
-  return { kind: 'tcp', host: '127.0.0.1', port: (server.address() as AddressInfo).port, tls: undefined };
-}
-
-async function unavailable(promise: Promise<unknown>): Promise<string> {
-  const error = (await failureOf(promise)) as WorkerFrontError;
-  expect(error.code).toBe('engine_unavailable');
-  expect(error.retryAfter).toBeGreaterThan(0);
-  return error.message;
-}
 
 describe('an engine that is not there', () => {
   it('is unavailable, with what to do: no socket', async () => {
@@ -245,63 +188,5 @@ describe('answers', () => {
       details: { reason: 'unknown_image' },
     });
     expect(String(await failureOf(engine.pullImage('cut')))).toContain('unexpected EOF');
-  });
-});
-
-describe('mistakes of the caller', () => {
-  it('stay what they are: a callback that throws', async () => {
-    const { connection } = await serve((request, response) => {
-      request.resume().once('end', () => response.end('{"stream":"line\\n"}\n'));
-    });
-    const mistake = new TypeError('x is not a function');
-    const onOutput = () => {
-      throw mistake;
-    };
-    const build = engineAt(connection).buildImage(Readable.from([Buffer.alloc(10)]), { tag: 't', onOutput });
-    expect(await failureOf(build)).toBe(mistake);
-  });
-
-  it('are told at once: certificates that cannot be read', () => {
-    const none = join(folder, 'none.pem');
-    const tls = { ca: none, cert: none, key: none };
-    expect(() => createDockerEngine({ connection: { kind: 'tcp', host: 'h', port: 1, tls } })).toThrow(
-      /certificates for DOCKER_HOST can't be read: ENOENT.*Check DOCKER_CERT_PATH/,
-    );
-  });
-});
-
-describe('the settings', () => {
-  it('come from the options alone, whatever the environment says', async () => {
-    const { connection } = await serve((_, response) => response.end('OK'));
-    const before = process.env['DOCKER_HOST'];
-    process.env['DOCKER_HOST'] = 'tcp://127.0.0.1:1';
-    try {
-      await engineAt(connection).ping();
-    } finally {
-      if (before === undefined) delete process.env['DOCKER_HOST'];
-      else process.env['DOCKER_HOST'] = before;
-    }
-  });
-});
-
-describe('the agent', () => {
-  it('is not printed by the modem, with all of its sockets, on every request', () => {
-    const agent = quiet(new (class extends Object {})() as never);
-    expect(inspect({ agent }, { showHidden: true, depth: null })).toBe('{ agent: [agent] }');
-  });
-
-  it('lets plain requests pass while many others stay open', async () => {
-    let open = 0;
-    const { connection } = await serve((request, response) => {
-      if (!request.url?.includes('/wait')) return response.end('OK');
-      open += 1;
-      return response.flushHeaders();
-    });
-    const engine = engineAt(connection);
-    const waits = await Promise.all(Array.from({ length: 100 }, (_, index) => engine.watchExit(`c${index}`)));
-    await engine.ping();
-    expect(open).toBe(100);
-    await engine.close();
-    for (const { exit } of waits) await unavailable(exit);
   });
 });
