@@ -33,7 +33,7 @@ export interface SourceTimeouts {
   body: number;
 }
 
-export const DEFAULT_TIMEOUTS: SourceTimeouts = { connect: 5000, headers: 15_000, idle: 30_000, body: 600_000 };
+export const DEFAULT_TIMEOUTS: SourceTimeouts = { connect: 5000, headers: 10_000, idle: 30_000, body: 600_000 };
 
 const VALID_NAME = /^[A-Za-z0-9_-]{1,64}$/;
 

@@ -8,11 +8,11 @@ export function invalidCode(functionName: string, problem: string, entry?: strin
   });
 }
 
-export function notFound(functionName: string, cause?: unknown): WorkerFrontError {
+export function notFound(functionName: string): WorkerFrontError {
   return new WorkerFrontError(
     'function_not_found',
     `function '${functionName}' does not exist in the code source; upload '${functionName}.zip' or check the name`,
-    { details: { function: functionName }, cause },
+    { details: { function: functionName } },
   );
 }
 

@@ -22,34 +22,41 @@ export function isAccessDenied(error: unknown): boolean {
   return name === 'AccessDenied' || (status === 403 && CREDENTIALS[name] === undefined);
 }
 
+/** The SDK's errors carry the whole request and reply, signature included: nothing that should get into a log. */
+function slim(error: unknown): Error {
+  const { name } = s3ErrorOf(error);
+  return new Error(`${name}: ${messageOf(error)}`);
+}
+
 /** Any error of S3 as `code_source_error` in words. Aborts and errors of the project come back as they are. */
 export function s3Problem(error: unknown, bucket: string, what: string): unknown {
   if (error instanceof WorkerFrontError) return error;
+  const cause = slim(error);
   const { name, status } = s3ErrorOf(error);
   const s3 = 'the code source (S3)';
-  if (CREDENTIALS[name]) return sourceProblem(`${s3} ${CREDENTIALS[name]}`, error);
-  if (name === 'NoSuchBucket') return sourceProblem(`${s3} has no bucket '${bucket}'; check CODE_SOURCE`, error);
+  if (CREDENTIALS[name]) return sourceProblem(`${s3} ${CREDENTIALS[name]}`, cause);
+  if (name === 'NoSuchBucket') return sourceProblem(`${s3} has no bucket '${bucket}'; check CODE_SOURCE`, cause);
   if (name === 'CredentialsProviderError') {
     return sourceProblem(
       `no credentials found for ${s3}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or S3_ANONYMOUS=true`,
-      error,
+      cause,
     );
   }
   if (status === 403 || name === 'AccessDenied') {
     return sourceProblem(
       `${s3} answered 403 to ${what}: the credentials are wrong or lack s3:GetObject, or the object does not exist ` +
         'and they lack s3:ListBucket (S3 then says 403 instead of 404)',
-      error,
+      cause,
     );
   }
   if (status === 301 || status === 307 || name === 'PermanentRedirect') {
-    return sourceProblem(`${s3}: bucket '${bucket}' is in another region; set AWS_REGION`, error);
+    return sourceProblem(`${s3}: bucket '${bucket}' is in another region; set AWS_REGION`, cause);
   }
   if (status !== undefined)
-    return sourceProblem(`${s3} answered ${status} (${name}) to ${what}; try again later`, error);
+    return sourceProblem(`${s3} answered ${status} (${name}) to ${what}; try again later`, cause);
   const reason = name === 'TimeoutError' ? 'it did not answer in time' : (systemCode(error) ?? messageOf(error));
   return sourceProblem(
     `${s3} could not be asked for ${what} (${reason}); check AWS_ENDPOINT_URL_S3 and that it runs`,
-    error,
+    cause,
   );
 }

@@ -91,7 +91,7 @@ export function createS3Source(options: S3SourceOptions): WritableCodeSource {
           return await client.send(new GetObjectCommand({ Bucket, Key: keyOf(name) }), { abortSignal: signal });
         } catch (error) {
           const { name: code, status } = s3ErrorOf(error);
-          if (code === 'NoSuchKey' || (status === 404 && code !== 'NoSuchBucket')) throw notFound(name, error);
+          if (code === 'NoSuchKey' || (status === 404 && code !== 'NoSuchBucket')) throw notFound(name);
           throw error;
         }
       });
@@ -157,15 +157,15 @@ export function createS3Source(options: S3SourceOptions): WritableCodeSource {
       try {
         return await job();
       } catch (error) {
-        if (isAccessDenied(error)) throw readOnly('the credentials may not write to it', error);
+        if (isAccessDenied(error)) throw readOnly('the credentials may not write to it');
         throw error;
       }
     });
   }
 }
 
-function readOnly(reason: string, cause?: unknown): WorkerFrontError {
-  return new WorkerFrontError('read_only_source', `the code source (S3) cannot be written: ${reason}`, { cause });
+function readOnly(reason: string): WorkerFrontError {
+  return new WorkerFrontError('read_only_source', `the code source (S3) cannot be written: ${reason}`);
 }
 
 function tagOf(object: { ETag?: string; VersionId?: string; ContentLength?: number }): string {

@@ -1,35 +1,16 @@
-import type { AddressInfo } from 'node:net';
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { fetched } from '../../test/conformance/code-source.ts';
-import { serve, staticFiles } from '../../test/support/zip-server.ts';
+import { answerRaw, serve, staticFiles } from '../../test/support/zip-server.ts';
 import { zipOf } from '../../test/support/zips.ts';
 import { createCodeSource } from './code-source.ts';
 import { DEFAULT_UNPACK_LIMITS, type SourceTimeouts } from './limits.ts';
 
-const timeouts: SourceTimeouts = { connect: 1000, headers: 150, idle: 150, body: 1000 };
+const timeouts: SourceTimeouts = { connect: 1000, headers: 150, idle: 150, body: 500 };
 const zip = zipOf({ a: '1' });
 const open = (url: string, joinAsIs = false) => createCodeSource({ url, joinAsIs, timeouts });
 const failing = (words: string | RegExp) =>
   expect.objectContaining({ code: 'code_source_error', message: expect.stringMatching(words) as string });
-
-/** A TCP server that answers every connection's first bytes as told. */
-async function rawServer(answer: (socket: Socket) => void) {
-  const sockets = new Set<Socket>();
-  const server: Server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('error', () => undefined);
-    socket.once('data', () => answer(socket));
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
 
 describe('url source', () => {
   it("joins HotFunctions' prefix as it is", async () => {
@@ -141,11 +122,11 @@ describe('url source', () => {
         const drip = setInterval(() => socket.write('x'), 50);
         socket.once('close', () => clearInterval(drip));
       },
-      /not everything within 1000 ms/,
+      /not everything within 500 ms/,
     ],
   ])('says so when the server %s', async (_title, answer, words) => {
-    await using server = await rawServer(answer);
-    const source = open(server.url);
+    await using server = await answerRaw(answer);
+    const source = open(server.origin);
     const error: unknown = await fetched(source, 'W1').catch((reason: unknown) => reason);
     expect(error).toEqual(failing(words));
     expect(error).toHaveProperty('beside', ['code']);
@@ -154,12 +135,12 @@ describe('url source', () => {
 
   it('tries a connection that the server has closed meanwhile once more', async () => {
     let connections = 0;
-    await using server = await rawServer((socket) => {
+    await using server = await answerRaw((socket) => {
       connections += 1;
       if (connections === 1) socket.destroy();
       else socket.end(Buffer.concat([Buffer.from(head(zip.length)), zip]));
     });
-    const source = open(server.url);
+    const source = open(server.origin);
     expect((await fetched(source, 'W1')).files).toEqual({ a: '1' });
     await source.close();
   });
@@ -184,8 +165,8 @@ describe('url source', () => {
   });
 
   it('ends a download that is aborted', async () => {
-    await using server = await rawServer((socket) => socket.write(head(1e6) + 'PK'));
-    const source = createCodeSource({ url: server.url });
+    await using server = await answerRaw((socket) => socket.write(head(1e6) + 'PK'));
+    const source = createCodeSource({ url: server.origin });
     const abort = new AbortController();
     setTimeout(() => abort.abort(new Error('enough')), 50);
     await expect(fetched(source, 'W1', abort.signal)).rejects.toThrow('enough');

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 
 export interface TestServer extends AsyncDisposable {
   /** `http://127.0.0.1:port`, without a slash. */
@@ -44,4 +44,22 @@ export function staticFiles(files: ReadonlyMap<string, Buffer>) {
 export async function closedPort(): Promise<number> {
   await using server = await serve(() => undefined);
   return Number(new URL(server.origin).port);
+}
+
+/** A TCP server that answers the first bytes of every connection as told. */
+export async function answerRaw(answer: (socket: Socket) => void): Promise<{ origin: string } & AsyncDisposable> {
+  const sockets = new Set<Socket>();
+  const server = createTcpServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.once('data', () => answer(socket));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
 }
