@@ -25,15 +25,19 @@ const images = createRuntimeImages(
 );
 
 try {
-  for (const environment of environments) {
-    await report(environment, images.ensure(environment));
-    if (withBuildImages) await report(`${environment}-build`, images.ensureBuildImage(environment));
-  }
+  // All at once: while one downloads, another unpacks.
+  await Promise.all(
+    environments.flatMap((environment) => [
+      report(environment, images.ensure(environment)),
+      ...(withBuildImages ? [report(`${environment}-build`, images.ensureBuildImage(environment))] : []),
+    ]),
+  );
 } catch (error) {
   console.error(`error: ${error.message}`);
   for (const line of error.details?.output ?? []) console.error(`  | ${line}`);
   process.exitCode = 1;
 } finally {
+  await images.close();
   await engine.close();
 }
 

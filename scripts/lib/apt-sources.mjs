@@ -11,7 +11,7 @@ for (const path of sourceFiles()) {
   const text = readFileSync(path, 'utf8');
   for (const source of path.endsWith('.sources') ? stanzas(text) : lines(text)) add(source);
 }
-for (const line of [...found].sort()) console.log(line);
+for (const line of [...found].sort((a, b) => (a < b ? -1 : 1))) console.log(line);
 
 function sourceFiles() {
   const list = (path) => {

@@ -12,6 +12,8 @@ const reply = await fetch(`${url}/execute?name=${name}`, {
   body: event,
 });
 const text = await reply.text();
-console.log(`    POST ${url}/execute?name=${name}  ->  ${reply.status} in ${Math.round(performance.now() - started)} ms`);
+console.log(
+  `    POST ${url}/execute?name=${name}  ->  ${reply.status} in ${Math.round(performance.now() - started)} ms`,
+);
 console.log(`    ${text}`);
 process.exitCode = reply.ok ? 0 : 1;

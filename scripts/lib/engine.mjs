@@ -1,5 +1,6 @@
 // The few engine calls that the scripts need; works without the docker command line client.
-// Usage: node engine.mjs ping | has-image <name> | pull <name> <seconds> | import <name> < root.tar
+// Usage: node engine.mjs ping | has-image <name> | pull <name> <seconds> | import <name> < root.tar | containers | networks
+//        | remove-run <id of a test run>
 import { pipeline } from 'node:stream/promises';
 import Docker from 'dockerode';
 
@@ -25,6 +26,22 @@ const commands = {
       changes: ['CMD ["bash"]', 'LABEL io.worker-front.base=debootstrap'],
     });
     await readProgress(stream);
+  },
+  async containers() {
+    for (const { Id, Names, Image } of await docker.listContainers({ all: true })) {
+      console.log(`${Id.slice(0, 12)} ${Names.join(' ')} ${Image}`);
+    }
+  },
+  async networks() {
+    for (const { Id, Name } of await docker.listNetworks()) console.log(`${Id.slice(0, 12)} ${Name}`);
+  },
+  async 'remove-run'() {
+    const filters = { label: [`io.worker-front.test-run=${name}`] };
+    for (const { Id } of await docker.listContainers({ all: true, filters })) {
+      await docker.getContainer(Id).remove({ force: true, v: true });
+    }
+    for (const { Id } of await docker.listNetworks({ filters })) await docker.getNetwork(Id).remove();
+    for (const { Id } of await docker.listImages({ filters })) await docker.getImage(Id).remove({ force: true });
   },
 };
 

@@ -89,3 +89,20 @@ apt_install() {
   quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" ||
     die "apt-get could not install ${missing[*]}"
 }
+
+# apt_unpack <package> <folder>: a package's files without an installation.
+apt_unpack() {
+  [ ! -d "$2" ] || return 0
+  have apt-get || die "the package $1 is missing, and this is no apt system"
+  say "unpacking $1"
+  local work
+  work=$(mktemp -d)
+  if ! (cd "$work" && quietly apt-get download "$1" 2>/dev/null); then
+    if can_be_root; then quietly as_root apt-get update; fi
+    (cd "$work" && quietly apt-get download "$1") || die "apt-get could not download $1"
+  fi
+  dpkg -x "$work"/*.deb "$work/root"
+  mkdir -p "$(dirname "$2")"
+  mv "$work/root" "$2"
+  rm -rf "$work"
+}
