@@ -33,6 +33,7 @@ import { createLog } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { createReadiness } from './observe/readiness.ts';
 import { DeathWatch } from './pool/deaths.ts';
+import { functionFolders } from './pool/function-folder.ts';
 import { LABELS } from './pool/labels.ts';
 import { Launcher } from './pool/launcher.ts';
 import { removeLeftOvers } from './pool/left-overs.ts';
@@ -157,6 +158,7 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
       ),
       engine,
       startable: (plan) => startables.of(imageRequest(plan)),
+      folders: functionFolders,
       runtimeImage: async (environment) => (await runtimeImages.ensure(environment)).image,
     },
   );

@@ -10,24 +10,32 @@ export interface CodeLayer {
   dir: string;
 }
 
+/** The folders that stem sandboxes see at `/function`. */
+export interface FunctionFolders {
+  /** Makes the folder of a stem sandbox, with an empty code folder: the working directory of its runtime. */
+  make(dir: string): Promise<void>;
+  /**
+   * Puts a version's files into the folder, where the sandbox sees them at once. Files are hard links: no bytes are
+   * copied where the file system allows it (another one gets copies).
+   */
+  fill(dir: string, layers: readonly CodeLayer[]): Promise<void>;
+  /** Idempotent. */
+  remove(dir: string): Promise<void>;
+}
+
+export const functionFolders: FunctionFolders = {
+  async make(dir) {
+    await mkdir(join(dir, 'code'), { recursive: true, mode: 0o755 });
+  },
+  async fill(dir, layers) {
+    for (const layer of layers) await linkTree(layer.dir, join(dir, layer.name));
+  },
+  async remove(dir) {
+    await rm(dir, { recursive: true, force: true });
+  },
+};
+
 const PARALLEL = 16;
-
-/**
- * Puts a version's files into a stem sandbox's own folder, which is mounted read-only at `/function` and shows them at
- * once. Files are hard links: no bytes are copied where the file system allows it (another one gets copies).
- */
-export async function fillFunctionFolder(target: string, layers: readonly CodeLayer[]): Promise<void> {
-  for (const layer of layers) await linkTree(layer.dir, join(target, layer.name));
-}
-
-/** Makes the folder of a stem sandbox, with an empty code folder: the working directory of its runtime. */
-export async function makeFunctionFolder(dir: string): Promise<void> {
-  await mkdir(join(dir, 'code'), { recursive: true, mode: 0o755 });
-}
-
-export async function removeFunctionFolder(dir: string): Promise<void> {
-  await rm(dir, { recursive: true, force: true });
-}
 
 async function linkTree(from: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true, mode: 0o755 });

@@ -194,7 +194,8 @@ export class SandboxGroup {
   lost(sandbox: Sandbox, reason: string): void {
     if (sandbox.lostReason === '') sandbox.lostReason = reason;
     this.#unlist(sandbox);
-    if (sandbox.state === 'removed' || sandbox.state === 'lost' || sandbox.state === 'expired') return;
+    // On its way out anyway; a call in flight gives it back by its release.
+    if (sandbox.ending) return;
     // A call in flight still reads the sandbox's memory figures: it is taken away at release.
     const busy = sandbox.inFlight > 0;
     sandbox.move('lost');

@@ -2,7 +2,7 @@ import type { ContainerEngine } from '../containers/engine.ts';
 import type { Clock } from '../lib/clock.ts';
 import { hasCode } from '../lib/errors.ts';
 import type { Budget, Reservation } from './budget.ts';
-import { fillFunctionFolder } from './function-folder.ts';
+import type { FunctionFolders } from './function-folder.ts';
 import type { Launcher } from './launcher.ts';
 import type { SandboxPlan, Startable } from './plan.ts';
 import type { Sandbox } from './sandbox.ts';
@@ -13,6 +13,7 @@ export interface MakerDeps {
   stems: Pick<Stems, 'take' | 'folderOf' | 'launch'>;
   engine: Pick<ContainerEngine, 'updateLimits'>;
   budget: Budget;
+  folders: Pick<FunctionFolders, 'fill'>;
   /** Takes a sandbox that did not become ready away. */
   remove(sandbox: Sandbox): void;
   clock: Clock;
@@ -48,7 +49,7 @@ export class SandboxMaker {
     stem.imageName = imageName;
     try {
       const limits = sameLimits(stem, plan) ? undefined : engine.updateLimits(stem.containerId ?? '', plan.limits);
-      await Promise.all([limits, fillFunctionFolder(stems.folderOf(stem), layers ?? [])]);
+      await Promise.all([limits, this.#deps.folders.fill(stems.folderOf(stem), layers ?? [])]);
       await launcher.load(stem, plan);
       Object.assign(stem.timings, { create: 0, start: 0, load: clock.now() - began });
       return stem;
@@ -76,7 +77,7 @@ export class SandboxMaker {
           initTimeoutMs: plan.initTimeoutMs,
           reservation,
         })
-      : await stems.launch(plan, reservation, (folder) => fillFunctionFolder(folder, layers ?? []));
+      : await stems.launch(plan, reservation, (folder) => this.#deps.folders.fill(folder, layers ?? []));
     sandbox.imageName = imageName;
     try {
       await launcher.load(sandbox, plan);

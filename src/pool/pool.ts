@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { Budget } from './budget.ts';
+import type { FunctionFolders } from './function-folder.ts';
 import { SandboxGroup } from './group.ts';
 import type { Launcher } from './launcher.ts';
 import type { Lease } from './lease.ts';
@@ -51,6 +52,7 @@ export interface PoolDeps {
   /** What sandboxes of a plan can be made from; builds when that cannot be avoided. */
   startable(plan: SandboxPlan): Promise<Startable>;
   runtimeImage(environment: string): Promise<string>;
+  folders: FunctionFolders;
   /** A sandbox is gone: its version may not be live any more. */
   onRemoved?(): void;
 }
@@ -95,12 +97,13 @@ export class Pool {
         launcher: deps.launcher,
         runtimeImage: (environment) => deps.runtimeImage(environment),
         budget,
+        folders: deps.folders,
         remove,
         changed: () => this.#starter.dispatch(),
       },
     );
-    const { launcher, engine } = deps;
-    const maker = new SandboxMaker({ launcher, engine, stems: this.#stems, budget, remove, clock });
+    const { launcher, engine, folders } = deps;
+    const maker = new SandboxMaker({ launcher, engine, stems: this.#stems, budget, folders, remove, clock });
     this.#starter = new Starter(
       { maxStarts: options.maxStarts, clock, logger },
       { maker, stems: this.#stems, budget, removals: this.#removals, groups: () => this.#groups.values() },

@@ -28,14 +28,13 @@ export interface StarterDeps {
 const MAX_SPARE_STARTS = 1;
 
 /**
- * Decides which sandbox is made next. Callers who wait come first, function by function in turn, so that a flooded one
- * does not push the others back; spares and stems follow when nobody waits. Memory comes from idle sandboxes, those of the least
+ * Decides which sandbox is made next. Callers who wait come first, those of the function with the fewest sandboxes before others; spares and stems follow when nobody waits. Memory comes from idle sandboxes, those of the least
  * recently used function first.
  */
 export class Starter {
   readonly #options: StarterOptions;
   readonly #deps: StarterDeps;
-  /** Groups with waiting callers; their order is the order of turns. */
+  /** Groups with waiting callers. */
   readonly #hungry = new Set<SandboxGroup>();
   readonly #starts = new Set<Promise<void>>();
   #spareStarts = 0;
@@ -56,20 +55,12 @@ export class Starter {
   /** Starts what can be started now. */
   dispatch(): void {
     if (this.#closed) return;
-    let blocked = 0;
-    while (blocked < this.#hungry.size && this.#starts.size < this.#options.maxStarts) {
-      const [group] = this.#hungry;
-      if (!group) break;
-      this.#hungry.delete(group);
-      if (group.waiting > 0) this.#hungry.add(group);
-      const { stems } = this.#deps;
-      const { startable } = group;
-      if (startable && group.wantsStart && this.#makeRoom(stems.extraBytes(group.plan), group)) {
-        this.#begin(group, startable, false);
-        blocked = 0;
-      } else {
-        blocked += 1;
-      }
+    const withoutRoom = new Set<SandboxGroup>();
+    while (this.#starts.size < this.#options.maxStarts) {
+      const group = this.#neediest(withoutRoom);
+      if (!group?.startable) break;
+      if (this.#makeRoom(this.#deps.stems.extraBytes(group.plan), group)) this.#begin(group, group.startable, false);
+      else withoutRoom.add(group);
     }
     for (const group of this.#hungry) group.coverWaiters();
     this.#startSpares();
@@ -79,6 +70,17 @@ export class Starter {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#starts);
+  }
+
+  /** Of the functions whose callers wait, the one that has the fewest sandboxes: so a flooded one leaves room for others. */
+  #neediest(except: ReadonlySet<SandboxGroup>): SandboxGroup | undefined {
+    let neediest: SandboxGroup | undefined;
+    for (const group of this.#hungry) {
+      if (group.waiting === 0) this.#hungry.delete(group);
+      if (!group.wantsStart || except.has(group)) continue;
+      if (!neediest || group.size < neediest.size) neediest = group;
+    }
+    return neediest;
   }
 
   #startSpares(): void {

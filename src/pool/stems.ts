@@ -5,7 +5,7 @@ import { messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { Backoff } from './backoff.ts';
 import type { Budget, Reservation } from './budget.ts';
-import { makeFunctionFolder, removeFunctionFolder } from './function-folder.ts';
+import type { FunctionFolders } from './function-folder.ts';
 import type { Launcher } from './launcher.ts';
 import type { ContainerPlan, SandboxPlan } from './plan.ts';
 import type { Sandbox } from './sandbox.ts';
@@ -26,6 +26,7 @@ export interface StemDeps {
   launcher: Pick<Launcher, 'launch'>;
   runtimeImage(environment: string): Promise<string>;
   budget: Budget;
+  folders: FunctionFolders;
   /** Takes a stem that has ended away. */
   remove(sandbox: Sandbox): void;
   changed(): void;
@@ -124,7 +125,7 @@ export class Stems {
     const folder = join(this.#options.dir, randomUUID());
     try {
       const image = await this.#deps.runtimeImage(plan.environment);
-      await makeFunctionFolder(folder);
+      await this.#deps.folders.make(folder);
       await fill?.(folder);
       const sandbox = await this.#deps.launcher.launch({
         image,
@@ -137,11 +138,11 @@ export class Stems {
       });
       this.#folders.set(sandbox, folder);
       const destroy = sandbox.destroy;
-      sandbox.destroy = () => destroy().then(() => removeFunctionFolder(folder));
+      sandbox.destroy = () => destroy().then(() => this.#deps.folders.remove(folder));
       return sandbox;
     } catch (error) {
       reservation.release();
-      await removeFunctionFolder(folder);
+      await this.#deps.folders.remove(folder);
       throw error;
     }
   }
