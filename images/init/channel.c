@@ -125,7 +125,7 @@ static void on_load(const char *header, size_t header_len, struct slice f[]) {
 static void pass_start(struct slice id, size_t head, size_t body_len) {
   sandbox.body_to = invocation_start(id);
   size_t here = reader_available(&sandbox.in), whole = head + body_len, passed = here < whole ? here : whole;
-  queue_bytes(&sandbox.body_to->to, sandbox.body_to->link, reader_bytes(&sandbox.in), passed);
+  runtime_pass(sandbox.body_to, reader_bytes(&sandbox.in), passed);
   sandbox.body_left = whole - passed;
   reader_consume(&sandbox.in, passed);
 }
@@ -135,7 +135,7 @@ static void pass_body(void) {
   size_t passed = here < sandbox.body_left ? here : sandbox.body_left;
   struct runtime *r = sandbox.body_to;
   /* What a slow runtime does not take waits in its queue, so that a cancel behind the event is still read. */
-  if (r && !r->dead && r->link >= 0) queue_bytes(&r->to, r->link, reader_bytes(&sandbox.in), passed);
+  if (r && !r->dead) runtime_pass(r, reader_bytes(&sandbox.in), passed);
   sandbox.body_left -= passed;
   reader_consume(&sandbox.in, passed);
 }

@@ -51,6 +51,7 @@ struct runtime {
   int link, out, err; /* -1: closed */
   struct reader in;
   struct queue to;
+  struct queue held; /* an invocation that waits until the handler is loaded */
   size_t in_flight;
   /* The frame whose body is being collected. */
   char *header;
@@ -166,6 +167,8 @@ int64_t invocations_next(void);
 bool busy(void);
 
 /* runtime.c */
+/* Passes on bytes of the frame that starts an invocation. */
+void runtime_pass(struct runtime *r, const void *data, size_t len);
 struct runtime *runtime_start(void);
 void runtime_tell_load(struct runtime *r);
 /* A runtime said hello. */

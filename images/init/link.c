@@ -175,6 +175,7 @@ void link_free(struct runtime *r) {
   forget_frame(r);
   reader_free(&r->in);
   queue_free(&r->to);
+  queue_free(&r->held);
   if (r->link >= 0) close(r->link);
   r->link = -1;
 }

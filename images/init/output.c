@@ -52,7 +52,7 @@ void output_account(struct invocation *i, struct runtime *r) {
 
 /* The invocation to which the pipes' bytes belong, or NULL. */
 static struct invocation *owner(struct runtime *r) {
-  if (r->in_flight == 0 || sandbox.concurrency > 1 || r->state != READY) return NULL;
+  if (r->in_flight == 0 || sandbox.concurrency > 1 || (r->state != READY && !r->forked)) return NULL;
   for (struct invocation *i = sandbox.invocations; i; i = i->next)
     if (i->runtime == r) return i;
   return NULL;

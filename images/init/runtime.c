@@ -112,8 +112,21 @@ void runtime_up(struct runtime *r, struct slice environment, bool can_fork) {
   channel_hello();
 }
 
+void runtime_pass(struct runtime *r, const void *data, size_t len) {
+  /* Not before `ready`, so that what loading prints is never taken for the invocation's. A fork has loaded already. */
+  bool waits = !r->forked && r->state != READY;
+  if (waits) queue_hold(&r->held, data, len);
+  else queue_bytes(&r->to, r->link, data, len);
+}
+
 void runtime_loaded(struct runtime *r) {
+  if (!r->forked) output_drain(r);
   r->state = READY;
+  if (r->held.head) {
+    output_account(NULL, r);
+    queue_move(&r->to, &r->held);
+    queue_flush(&r->to, r->link);
+  }
   sandbox.spare_failures = 0;
   if (sandbox.isolation == ISOLATION_PROCESS && sandbox.can_fork && !r->forked && r->in_flight == 0) {
     r->state = TEMPLATE;
@@ -122,7 +135,6 @@ void runtime_loaded(struct runtime *r) {
   if (!sandbox.loading) return;
   sandbox.loading = false;
   sandbox.loaded = true;
-  output_drain(r);
   output_account(NULL, r);
   r->idle_sent = 0;
   char header[96];

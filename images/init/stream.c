@@ -168,6 +168,17 @@ bool queue_bytes(struct queue *q, int fd, const void *data, size_t len) {
   return true;
 }
 
+void queue_hold(struct queue *q, const void *data, size_t len) { append_copy(q, data, len); }
+
+void queue_move(struct queue *q, struct queue *from) {
+  if (from->head == NULL) return;
+  if (q->tail) q->tail->next = from->head;
+  else q->head = from->head;
+  q->tail = from->tail;
+  q->bytes += from->bytes;
+  memset(from, 0, sizeof *from);
+}
+
 bool queue_flush(struct queue *q, int fd) {
   while (q->head) {
     struct iovec parts[16];

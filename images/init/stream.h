@@ -39,6 +39,10 @@ struct queue {
 bool queue_frame(struct queue *q, int fd, const char *header, size_t header_len, const void *body, size_t body_len,
                  void *own);
 bool queue_bytes(struct queue *q, int fd, const void *data, size_t len);
+/* Queues a copy without trying to write. */
+void queue_hold(struct queue *q, const void *data, size_t len);
+/* Puts everything of `from` behind `q`. */
+void queue_move(struct queue *q, struct queue *from);
 /* Writes as much as goes. False: the other side is gone. */
 bool queue_flush(struct queue *q, int fd);
 void queue_free(struct queue *q);

@@ -40,8 +40,8 @@ export interface ChannelEnd {
 
 export interface ChannelOptions {
   logger?: Logger;
-  /** Output outside an invocation (loading, idle, or several invocations at once); a hook for the log. */
-  onSandboxOutput?: (stream: 'stdout' | 'stderr', bytes: Buffer) => void;
+  /** Called with output as it comes; `id` is undefined outside an invocation (loading, idle, several at once). */
+  onOutput?: (id: string | undefined, stream: 'stdout' | 'stderr', bytes: Buffer) => void;
 }
 
 interface Running {
@@ -66,7 +66,7 @@ export class SandboxChannel {
   readonly #transport: Transport;
   readonly #decoder: FrameDecoder;
   readonly #logger: Logger;
-  readonly #onSandboxOutput: ChannelOptions['onSandboxOutput'];
+  readonly #onOutput: ChannelOptions['onOutput'];
   readonly #running = new Map<string, Running>();
   readonly #closeCallbacks: ((end: ChannelEnd) => void)[] = [];
   readonly #tail = new OutputTail(TAIL_BYTES);
@@ -84,7 +84,7 @@ export class SandboxChannel {
     this.#transport = transport;
     this.#decoder = decoder;
     this.#logger = options.logger ?? silentLogger;
-    this.#onSandboxOutput = options.onSandboxOutput;
+    this.#onOutput = options.onOutput;
     this.#state = hello.version === undefined ? 'fresh' : 'loaded';
     decoder.onFrame = (header, body) => this.#onFrame(header, body);
     decoder.maxBodyBytes = MAX_LOG_BODY;
@@ -246,13 +246,13 @@ export class SandboxChannel {
   #onLog(id: string | undefined, stream: 'stdout' | 'stderr', dropped: number, body: Buffer): void {
     if (id === undefined) {
       this.#tail.add(body);
-      this.#onSandboxOutput?.(stream, body);
-      return;
+    } else {
+      const running = this.#running.get(id);
+      if (!running) throw new ProtocolError('output of an invocation that is not in flight');
+      if (dropped > 0) running.logs.addDropped(dropped);
+      running.logs.add(stream, body);
     }
-    const running = this.#running.get(id);
-    if (!running) throw new ProtocolError('output of an invocation that is not in flight');
-    if (dropped > 0) running.logs.addDropped(dropped);
-    running.logs.add(stream, body);
+    this.#onOutput?.(id, stream, body);
   }
 
   #onFailed(running: Running, failure: Failure): void {

@@ -40,4 +40,21 @@
  * | `missingModule` | names a module / file / class that is not there |
  * | `missingFunction` | names an existing module without that function |
  */
-export {};
+import { describe } from 'vitest';
+import { describeCalls } from './bootstrap-calls.ts';
+import { describeChannel } from './bootstrap-channel.ts';
+import { describeFaults } from './bootstrap-faults.ts';
+import { BootstrapFixture, type Launcher } from './bootstrap-fixture.ts';
+import { describeIsolation } from './bootstrap-isolation.ts';
+import type { Language } from './bootstrap-languages.ts';
+
+/** Registers the suite for one language; `launcher` is called when the first test runs. */
+export function describeBootstrap(language: Language, launcher: () => Launcher): void {
+  const makeFixture = () => new BootstrapFixture(launcher());
+  describe(`bootstrap of ${language.environment}`, () => {
+    describeCalls(language, makeFixture);
+    describeFaults(language, makeFixture);
+    describeIsolation(language, makeFixture);
+    describeChannel(makeFixture);
+  });
+}
