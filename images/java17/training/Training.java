@@ -29,6 +29,7 @@ public final class Training {
       frame(frames, "{\"type\":\"start\",\"id\":\"i\",\"deadlineMs\":1000}", event);
     }
     Json.warmUp();
+    WarmUp.begin().join();
     new Bootstrap(new Link(new ByteArrayInputStream(frames.toByteArray()), OutputStream.nullOutputStream())).serve();
   }
 

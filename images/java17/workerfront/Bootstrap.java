@@ -32,10 +32,15 @@ public final class Bootstrap {
   }
 
   void serve() throws IOException {
+    WarmUp warmUp = WarmUp.begin();
     for (Link.Frame frame = link.read(); frame != null; frame = link.read()) {
+      warmUp.end();
       String type = frame.header().get("type").getAsString();
       switch (type) {
-        case "load" -> load(frame.header());
+        case "load" -> {
+          load(frame.header());
+          warmUp = WarmUp.begin();
+        }
         case "start" -> invoker.start(frame);
         case "stop" -> Runtime.getRuntime().halt(0);
         default -> throw new IllegalStateException("a frame of unknown type " + type);
