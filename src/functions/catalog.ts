@@ -35,6 +35,9 @@ export interface FunctionCatalog {
   }>;
   /** `function_not_found` when neither this node nor the code source has it. */
   inspect(name: string, options?: { signal?: AbortSignal }): Promise<FunctionDetail>;
-  /** Fetches and builds one function, or all of the source's listing, ahead of calls. */
+  /**
+   * Fetches and builds one function, or all of the source's listing, ahead of calls. Of all, those that fail do not
+   * keep the others from being prepared; the error names them.
+   */
   prepare(name: string | undefined, options?: { signal?: AbortSignal }): Promise<void>;
 }

@@ -60,13 +60,11 @@ export function createEnvironments(own: ReadonlyMap<string, string> = new Map())
   return {
     names: [...byName.keys()],
     resolve(name) {
-      const exact = own.has(name) ? undefined : byName.get(name);
-      if (exact) return { ...exact, aliased: false };
-      const target = byName.get(aliases.get(name) ?? '');
-      if (target) return { ...target, aliased: true };
+      const target = byName.get(aliases.get(name) ?? name);
+      if (target) return { ...target, aliased: target.name !== name };
       throw new WorkerFrontError(
         'invalid_function',
-        `config.json: environment: '${name}' is not known on this node; there are ${[...byName.keys(), ...aliases.keys()].join(', ')}`,
+        `config.json: environment: '${name}' is not known on this node; there are ${[...new Set([...byName.keys(), ...aliases.keys()])].join(', ')}`,
         { details: { file: 'config.json', key: 'environment', environments: [...byName.keys()] } },
       );
     },

@@ -1,5 +1,5 @@
 import type { Bundle } from '../code/bundle.ts';
-import { hasCode, WorkerFrontError } from '../lib/errors.ts';
+import { type ErrorCode, hasCode, WorkerFrontError } from '../lib/errors.ts';
 import type { FunctionCatalog, FunctionDetail, FunctionSummary, FunctionVersionInfo } from './catalog.ts';
 import type { FunctionVersion, Registry } from './registry.ts';
 
@@ -15,8 +15,17 @@ export interface CatalogDeps {
   prepareVersion(version: FunctionVersion): Promise<void>;
 }
 
+interface Failure {
+  name: string;
+  code: ErrorCode;
+  message: string;
+}
+
 /** Prepared at the same time, when all functions are. */
 const PREPARE_PARALLEL = 2;
+/** Failures that an error tells in full. */
+const SHOWN_FAILURES = 20;
+const NODE_FAULTS: ReadonlySet<ErrorCode> = new Set(['shutting_down', 'engine_unavailable', 'storage_full']);
 
 /** The functions of this node for the HTTP layer. */
 export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
@@ -51,9 +60,7 @@ export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
   };
 
   const prepareOne = async (name: string, signal?: AbortSignal): Promise<void> => {
-    const known = deps.registry.entry(name)?.current;
-    const version = known ? await deps.registry.refresh(name) : await deps.registry.resolve(name, { signal });
-    await deps.prepareVersion(version);
+    await deps.prepareVersion(await deps.registry.refresh(name, { signal }));
   };
 
   return {
@@ -89,25 +96,35 @@ export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
         await prepareOne(name, signal);
         return;
       }
-      const failures: string[] = [];
       const names: string[] = [];
       for await (const each of deps.listSource({ signal })) names.push(each);
+      const failures: Failure[] = [];
+      const next = names.values();
       const worker = async () => {
-        for (let next = names.pop(); next !== undefined; next = names.pop()) {
+        for (const each of next) {
           signal?.throwIfAborted();
-          await prepareOne(next, signal).catch((error: unknown) => {
-            if (!hasCode(error)) throw error;
-            failures.push(`${next}: ${error.message}`);
-          });
+          try {
+            await prepareOne(each, signal);
+          } catch (error) {
+            // A fault of the node meets every function alike: no use to go on.
+            if (!hasCode(error) || NODE_FAULTS.has(error.code)) throw error;
+            failures.push({ name: each, code: error.code, message: error.message });
+          }
         }
       };
       await Promise.all(Array.from({ length: PREPARE_PARALLEL }, worker));
-      if (failures.length > 0) {
-        throw new WorkerFrontError(
-          'invalid_function',
-          `${failures.length} functions could not be prepared: ${failures.join('; ')}`,
-        );
-      }
+      if (failures.length > 0) throw prepareError(failures);
     },
   };
+}
+
+function prepareError(failures: readonly Failure[]): WorkerFrontError {
+  const shown = failures.slice(0, SHOWN_FAILURES);
+  const more = failures.length - shown.length;
+  const codes = new Set(failures.map(({ code }) => code));
+  return new WorkerFrontError(
+    codes.size === 1 ? (shown[0]?.code ?? 'invalid_function') : 'invalid_function',
+    `${failures.length} of the functions could not be prepared: ${shown.map(({ name, message }) => `${name}: ${message}`).join('; ')}${more > 0 ? `; and ${more} more` : ''}`,
+    { details: { functions: shown } },
+  );
 }

@@ -42,9 +42,11 @@ export function isFunctionName(name: string): boolean {
   return NAME.test(name);
 }
 
-const positive = (max: number) => z.number().gt(0).max(max);
+const number = (min: number, max: number) => z.number().min(min).max(max);
 const whole = (min: number, max: number) => z.number().int().min(min).max(max);
 const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'is no name of an environment variable' });
+
+const MEMORY_RULE = "must be a size such as '256MiB', or a number of MiB, at least 16";
 
 const shape = {
   environment: z.string().min(1),
@@ -54,10 +56,14 @@ const shape = {
   isolation: z.enum(ISOLATIONS),
   concurrency: whole(1, 1000),
   maxSandboxes: whole(1, 10_000),
-  timeout: positive(86_400),
-  memory: z.union([z.number(), z.string()]),
-  cpus: positive(1024),
-  env: z.record(envName, z.string()),
+  timeout: number(0.05, 86_400),
+  memory: z.union([z.number(), z.string()], { error: MEMORY_RULE }),
+  // Docker takes no less.
+  cpus: number(0.01, 1024),
+  env: z.record(
+    envName,
+    z.string().refine((value) => !value.includes('\0'), { error: 'must not hold a NUL character' }),
+  ),
   network: z.enum(NETWORKS),
   prewarm: whole(0, 1000),
 } as const;
@@ -79,12 +85,16 @@ export function parseManifest(text: string): Manifest {
   }
   const parsed = schema.safeParse(json);
   if (!parsed.success) throw manifestError(parsed.error, json);
+  // zod leaves this key out of records without a word.
+  if (Object.hasOwn((json as { env?: object }).env ?? {}, '__proto__')) {
+    throw invalid('env.__proto__', 'is no name of an environment variable');
+  }
   const { memory, ...rest } = parsed.data;
   const manifest: Manifest = { ...rest };
   if (memory !== undefined) {
     const bytes = typeof memory === 'number' ? memory * MEGABYTE : parseSize(memory);
-    if (bytes === undefined || !Number.isInteger(bytes) || bytes < 16 * MEGABYTE) {
-      throw invalid('memory', "must be a size such as '256MiB', or a number of MiB, at least 16");
+    if (bytes === undefined || !Number.isSafeInteger(bytes) || bytes < 16 * MEGABYTE) {
+      throw invalid('memory', MEMORY_RULE);
     }
     manifest.memoryBytes = bytes;
   }
@@ -95,20 +105,19 @@ export function parseManifest(text: string): Manifest {
 }
 
 function manifestError(error: z.ZodError, json: unknown): WorkerFrontError {
-  const issue = error.issues[0];
+  // A mistyped key first: it explains a missing one.
+  const issue = error.issues.find(({ code }) => code === 'unrecognized_keys') ?? error.issues[0];
   if (issue?.code === 'unrecognized_keys') {
     const key = issue.keys[0] ?? '';
     const known = nearest(key, KEYS);
-    return invalid(
-      [...issue.path, key].join('.'),
-      `is not known${known ? `; did you mean '${known}'?` : `; there are ${KEYS.join(', ')}`}`,
-    );
+    return invalid(key, `is not known${known ? `; did you mean '${known}'?` : `; there are ${KEYS.join(', ')}`}`);
   }
   const path = issue?.path.map(String).join('.');
   if (path === 'environment' && (json as { environment?: unknown }).environment === undefined) {
     return invalid('environment', 'is missing; {"environment": "python3.11"} is enough');
   }
-  return invalid(path || undefined, issue?.message ?? 'is wrong');
+  const inner = issue?.code === 'invalid_key' ? issue.issues[0] : issue;
+  return invalid(path || undefined, inner?.message ?? 'is wrong');
 }
 
 function invalid(key: string | undefined, message: string, cause?: unknown): WorkerFrontError {

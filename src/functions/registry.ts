@@ -1,32 +1,17 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Bundle } from '../code/bundle.ts';
 import type { SourceObject } from '../code/source.ts';
 import { abortable } from '../lib/abort.ts';
+import { BoundedMap } from '../lib/bounded-map.ts';
 import type { Clock } from '../lib/clock.ts';
-import { hasCode, messageOf, systemCode, WorkerFrontError } from '../lib/errors.ts';
+import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
-import type { Environments, ResolvedEnvironment } from './environments.ts';
-import { type Manifest, parseManifest } from './manifest.ts';
+import { Doomed, type VersionName } from './doomed.ts';
+import { type Entry, type FunctionVersion, newEntry, type Problem, switchTo } from './entry.ts';
+import { readVersion } from './read-version.ts';
+import { type RedeployDeps, Redeploys } from './redeploy.ts';
 
-/** One immutable version of a function: code, manifest, environment. */
-export interface FunctionVersion {
-  name: string;
-  version: string;
-  bundle: Bundle;
-  manifest: Manifest;
-  environment: ResolvedEnvironment;
-}
-
-/** What the registry needs of the code cache. */
-export interface Bundles {
-  /** The bundle of what the code source holds now; downloads only what is not on disk. */
-  fetchLatest(name: string, options?: { signal?: AbortSignal }): Promise<{ bundle: Bundle; fetched: boolean }>;
-  /** The newest bundle on disk. */
-  latest(name: string): Bundle | undefined;
-  stat(name: string): Promise<SourceObject | undefined>;
-}
+export type { FunctionVersion } from './entry.ts';
 
 export interface RegistryOptions {
   /** Seconds between two looks for a changed object. */
@@ -36,51 +21,36 @@ export interface RegistryOptions {
   logger: Logger;
 }
 
-export interface RegistryDeps {
-  bundles: Bundles;
-  environments: Environments;
-  /** Makes a new version ready to serve before it takes over from `before`. */
-  prepare(version: FunctionVersion, before: FunctionVersion): Promise<void>;
-  /** The old version gets no calls any more. */
-  retire(version: FunctionVersion): void;
-  /** A version's bundle is about to be removed. */
-  discard(version: FunctionVersion): Promise<void>;
-}
-
-/** Why an object of the code source is not served. */
-interface Problem {
-  tag: string | undefined;
-  error: WorkerFrontError;
-  /** When the code source was last asked. */
-  at: number;
-}
-
-interface Entry {
-  current: FunctionVersion | undefined;
-  /** Newest last; holds `current`. */
-  versions: FunctionVersion[];
-  checkedAt: number;
-  problem: Problem | undefined;
-  /** Tag that a rollback turned away from: not served again until the object changes. */
-  refusedTag: string | undefined;
+export interface RegistryDeps extends RedeployDeps {
+  /** Removes bundle and image of a version that is not needed any more. False: it is in use, to be tried again later. */
+  discard(version: VersionName): Promise<boolean | void>;
 }
 
 const MISSING_MEMORY_MS = 1000;
-const MISSING_MEMORY_NAMES = 10_000;
-
+/** Names that are remembered without being functions: strangers can ask for any. */
+const REMEMBERED_NAMES = 10_000;
 /** Knows every function that was called on this node: name -> current version. */
 export class Registry {
   readonly #options: RegistryOptions;
   readonly #deps: RegistryDeps;
   readonly #entries = new Map<string, Entry>();
-  readonly #missing = new Map<string, number>();
+  /** Names that the code source does not have, and when it said so. */
+  readonly #missing = new BoundedMap<string, number>(REMEMBERED_NAMES);
+  /** Names of entries that have a problem and nothing else. */
+  readonly #broken = new BoundedMap<string, true>(REMEMBERED_NAMES);
   readonly #loads = new SingleFlight<FunctionVersion>();
   readonly #checks = new SingleFlight<void>();
+  readonly #redeploys: Redeploys;
   #closed = false;
 
   constructor(options: RegistryOptions, deps: RegistryDeps) {
     this.#options = options;
     this.#deps = deps;
+    const isKept = ({ name, version }: VersionName) =>
+      this.#entries.get(name)?.versions.some((kept) => kept.version === version) === true;
+    const discard = (version: VersionName) => deps.discard(version);
+    const doomed = new Doomed({ discard, isKept, logger: options.logger });
+    this.#redeploys = new Redeploys(options, deps, this.#entries, doomed);
   }
 
   /**
@@ -89,21 +59,27 @@ export class Registry {
    */
   async resolve(name: string, options: { signal?: AbortSignal } = {}): Promise<FunctionVersion> {
     const entry = this.#entries.get(name);
-    if (entry?.current) {
+    const current = entry && this.#usable(entry);
+    if (current) {
       if (this.#now() - entry.checkedAt >= this.#options.checkInterval() * 1000) this.#checkBehind(name, entry);
-      return entry.current;
+      return current;
     }
     const missingSince = this.#missing.get(name);
-    if (missingSince !== undefined && this.#now() - missingSince < MISSING_MEMORY_MS) throw notFound(name);
-    return abortable(
-      this.#loads.run(name, () => this.#load(name)),
-      options.signal,
-    );
+    if (missingSince !== undefined) {
+      if (this.#now() - missingSince < MISSING_MEMORY_MS) throw notFound(name);
+      this.#missing.delete(name);
+    }
+    return abortable(this.#loadOnce(name), options.signal);
   }
 
   /** What is known of a function without asking the code source. */
   entry(name: string): Readonly<Entry> | undefined {
     return this.#entries.get(name);
+  }
+
+  /** False when another version serves now, or the code of this one was evicted. */
+  isCurrent(version: FunctionVersion): boolean {
+    return this.#entries.get(version.name)?.current === version && this.#onDisk(version);
   }
 
   names(): string[] {
@@ -117,49 +93,75 @@ export class Registry {
     return count;
   }
 
+  /** True while a version is fetched for its first call, or made ready to take over. */
   isPreparing(name: string): boolean {
-    return this.#loads.isRunning(name) || this.#checks.isRunning(name);
+    return this.#loads.isRunning(name) || this.#redeploys.isPreparing(name);
   }
 
-  /** Looks at the code source now; resolves when a changed object is served or refused. */
-  async refresh(name: string): Promise<FunctionVersion> {
-    const entry = this.#entries.get(name);
-    if (!entry?.current) return this.resolve(name);
-    await this.#checks.run(name, () => this.#check(name, entry));
-    const after = this.#entries.get(name);
-    if (after?.problem) throw after.problem.error;
-    if (!after?.current) throw notFound(name);
-    return after.current;
+  /**
+   * Looks at the code source now, and resolves when what it holds is served; rejects with the reason when it is
+   * refused. A look that runs already does not count: it may have seen the state of before.
+   */
+  refresh(name: string, options: { signal?: AbortSignal } = {}): Promise<FunctionVersion> {
+    return abortable(this.#refresh(name), options.signal);
   }
 
-  /** Serves the version before the current one until the object changes. `conflict` when there is none. */
-  rollback(name: string): FunctionVersion {
+  /**
+   * Serves the version before the current one until the object changes; it is made ready first. `conflict` when there
+   * is none.
+   */
+  async rollback(name: string): Promise<FunctionVersion> {
     const entry = this.#entries.get(name);
-    if (!entry?.current) throw notFound(name);
-    const index = entry.versions.indexOf(entry.current);
-    const before = entry.versions[index - 1];
+    const left = entry?.current;
+    if (!entry || !left) throw notFound(name);
+    await this.#redeploys.findOlder(name, entry);
+    const before = entry.versions.slice(0, entry.versions.indexOf(left)).findLast((version) => this.#onDisk(version));
     if (!before) throw new WorkerFrontError('conflict', `function '${name}' has no earlier version on this node`);
-    const left = entry.current;
-    entry.refusedTag = left.bundle.tag;
+    const lease = this.#deps.bundles.acquire?.(before.bundle);
+    try {
+      await this.#deps.prepare(before, left);
+    } finally {
+      lease?.release();
+    }
+    if (this.#redeploys.isStale(name, entry, left)) {
+      throw new WorkerFrontError('conflict', `function '${name}' changed while its earlier version was made ready`);
+    }
+    // A second step back still waits for a change of the object that the first one turned away from.
+    entry.refused ??= { tag: left.bundle.tag, version: left.version };
     entry.current = before;
     this.#deps.retire(left);
     this.#options.logger.info({ function: name, version: before.version, from: left.version }, 'rolled back');
     return before;
   }
 
+  /** A bundle was removed from this node: its version is gone with it. The next call fetches the function again. */
+  evict(name: string, version: string): void {
+    const entry = this.#entries.get(name);
+    const gone = entry?.versions.find((known) => known.version === version);
+    if (entry && gone) this.#evict(entry, gone);
+  }
+
   /** Forgets every function; the next call fetches it again (or finds it on disk). */
   clear(): void {
     this.#entries.clear();
     this.#missing.clear();
+    this.#broken.clear();
   }
 
   forget(name: string): void {
     this.#entries.delete(name);
     this.#missing.delete(name);
+    this.#broken.delete(name);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#redeploys.close();
+    await this.idle();
+  }
+
+  /** Resolves when nothing that runs now is being fetched or looked for any more. */
+  async idle(): Promise<void> {
     await this.#loads.idle();
     await this.#checks.idle();
   }
@@ -168,32 +170,114 @@ export class Registry {
     return this.#options.clock.now();
   }
 
+  /** The current version, unless its bundle was evicted. */
+  #usable(entry: Entry): FunctionVersion | undefined {
+    const { current } = entry;
+    if (current && !this.#onDisk(current)) this.#evict(entry, current);
+    return entry.current;
+  }
+
+  #onDisk({ name, version }: FunctionVersion): boolean {
+    const { bundles } = this.#deps;
+    return bundles.get === undefined || bundles.get(name, version) !== undefined;
+  }
+
+  #evict(entry: Entry, gone: FunctionVersion): void {
+    entry.versions = entry.versions.filter((version) => version !== gone);
+    if (entry.current === gone) {
+      entry.current = undefined;
+      entry.refused = undefined;
+    }
+    if (entry.versions.length === 0 && !entry.problem && this.#entries.get(gone.name) === entry) {
+      this.#entries.delete(gone.name);
+    }
+    this.#deps.retire(gone);
+  }
+
+  #checkBehind(name: string, entry: Entry): void {
+    if (this.#closed || this.#checks.isRunning(name)) return;
+    this.#check(name, entry, false).then(
+      () => {
+        entry.failedChecks = 0;
+      },
+      (error: unknown) => {
+        // Said once: a code source that is down is asked again for as long as it is.
+        const level = entry.failedChecks++ === 0 ? 'warn' : 'debug';
+        this.#options.logger[level]({ function: name, reason: messageOf(error) }, 'cannot look for a new version');
+      },
+    );
+  }
+
+  #check(name: string, entry: Entry, force: boolean): Promise<void> {
+    return this.#checks.run(name, () => this.#redeploys.check(name, entry, { force }));
+  }
+
+  async #refresh(name: string): Promise<FunctionVersion> {
+    await Promise.allSettled([this.#loads.running(name), this.#checks.running(name)]);
+    this.#missing.delete(name);
+    const entry = this.#entries.get(name);
+    if (!entry || !this.#usable(entry)) {
+      if (entry?.problem) entry.problem.at = Number.NEGATIVE_INFINITY;
+      return this.#loadOnce(name);
+    }
+    await this.#check(name, entry, true);
+    const after = this.#entries.get(name);
+    if (after?.problem) throw after.problem.error;
+    if (!after?.current) throw notFound(name);
+    return after.current;
+  }
+
+  #loadOnce(name: string): Promise<FunctionVersion> {
+    return this.#loads.run(name, () => this.#load(name));
+  }
+
   async #load(name: string): Promise<FunctionVersion> {
-    const entry = this.#entries.get(name) ?? newEntry();
-    const problem = entry.problem;
-    if (problem && this.#now() - problem.at < this.#options.checkInterval() * 1000) throw problem.error;
-    if (problem?.tag !== undefined) {
-      const object = await this.#deps.bundles.stat(name);
-      problem.at = this.#now();
-      if (object?.tag === problem.tag) throw problem.error;
-    }
-    let bundle: Bundle;
+    if (this.#closed) throw new WorkerFrontError('shutting_down', 'the daemon is shutting down');
+    const problem = this.#entries.get(name)?.problem;
+    let tag = problem && (await this.#tagAfter(name, problem));
     try {
-      bundle = await this.#newestBundle(name);
-    } catch (error) {
-      await this.#noteProblem(name, entry, error);
-      throw error;
-    }
-    try {
-      const version = await this.#read(bundle);
-      this.#switch(entry, version);
+      const bundle = await this.#newestBundle(name);
+      tag = bundle.tag;
+      const lease = this.#deps.bundles.acquire?.(bundle);
+      // Not before those who wait for this version had their chance to hold the bundle themselves.
+      const release = () => setImmediate(() => lease?.release());
+      const version = await readVersion(bundle, this.#deps.environments).finally(release);
+      const entry = this.#entries.get(name) ?? newEntry();
+      switchTo(entry, version, this.#now());
       this.#entries.set(name, entry);
+      this.#broken.delete(name);
       return version;
     } catch (error) {
-      if (hasCode(error, 'invalid_function')) {
-        this.#entries.set(name, { ...entry, problem: { tag: bundle.tag, error, at: this.#now() } });
-      }
+      this.#noteFailedLoad(name, error, tag);
       throw error;
+    }
+  }
+
+  /** The tag of an object that may be better than the one with the problem. Rejects with the problem otherwise. */
+  async #tagAfter(name: string, problem: Problem): Promise<string | undefined> {
+    if (this.#now() - problem.at < this.#options.checkInterval() * 1000) throw problem.error;
+    problem.at = this.#now();
+    let object: SourceObject | undefined;
+    try {
+      object = await this.#deps.bundles.stat(name);
+    } catch (error) {
+      // What is known goes on while the code source is down.
+      throw hasCode(error, 'code_source_error') ? problem.error : error;
+    }
+    if (object !== undefined && object.tag === problem.tag && problem.permanent) throw problem.error;
+    return object?.tag;
+  }
+
+  #noteFailedLoad(name: string, error: unknown, tag: string | undefined): void {
+    const entry = this.#entries.get(name);
+    if (hasCode(error, 'function_not_found')) {
+      this.#missing.set(name, this.#now());
+      if (entry && !entry.current) this.#entries.delete(name);
+    } else if (hasCode(error, 'invalid_function')) {
+      const problem = { tag, error, at: this.#now(), failures: 1, permanent: true };
+      this.#entries.set(name, { ...(entry ?? newEntry()), problem });
+      const dropped = this.#broken.set(name, true);
+      if (dropped !== undefined) this.#entries.delete(dropped);
     }
   }
 
@@ -211,122 +295,8 @@ export class Registry {
       return known;
     }
   }
-
-  async #noteProblem(name: string, entry: Entry, error: unknown): Promise<void> {
-    if (hasCode(error, 'function_not_found')) {
-      if (this.#missing.size >= MISSING_MEMORY_NAMES) this.#missing.clear();
-      this.#missing.set(name, this.#now());
-    } else if (hasCode(error, 'invalid_function')) {
-      const object = await this.#deps.bundles.stat(name).catch(() => undefined);
-      this.#entries.set(name, { ...entry, problem: { tag: object?.tag, error, at: this.#now() } });
-    }
-  }
-
-  #checkBehind(name: string, entry: Entry): void {
-    if (this.#closed || this.#checks.isRunning(name)) return;
-    void this.#checks
-      .run(name, () => this.#check(name, entry))
-      .catch((error: unknown) => {
-        this.#options.logger.warn({ function: name, reason: messageOf(error) }, 'cannot look for a new version');
-      });
-  }
-
-  async #check(name: string, entry: Entry): Promise<void> {
-    const current = entry.current;
-    if (!current) return;
-    entry.checkedAt = this.#now();
-    const object = await this.#deps.bundles.stat(name);
-    if (object === undefined) {
-      this.#entries.delete(name);
-      this.#deps.retire(current);
-      this.#options.logger.info({ function: name, version: current.version }, 'function is gone from the code source');
-      return;
-    }
-    if (object.tag === current.bundle.tag || object.tag === entry.refusedTag || object.tag === entry.problem?.tag)
-      return;
-    await this.#takeNew(name, entry, current, object.tag);
-  }
-
-  /** Prepares the changed object completely, then switches. The old version serves meanwhile, and on if this fails. */
-  async #takeNew(name: string, entry: Entry, current: FunctionVersion, tag: string): Promise<void> {
-    try {
-      const { bundle } = await this.#deps.bundles.fetchLatest(name);
-      if (bundle.version === current.version) {
-        // Written again with the same content: nothing to do but to know its new tag.
-        current.bundle = bundle;
-        return;
-      }
-      const version = await this.#read(bundle);
-      await this.#deps.prepare(version, current);
-      const newest = await this.#deps.bundles.stat(name).catch(() => undefined);
-      if (newest !== undefined && newest.tag !== bundle.tag) {
-        // Overtaken while it was prepared: drop it and look again at once.
-        entry.checkedAt = Number.NEGATIVE_INFINITY;
-        this.#deps.retire(version);
-        return;
-      }
-      if (this.#entries.get(name) !== entry || entry.current !== current) return;
-      this.#switch(entry, version);
-      this.#deps.retire(current);
-      this.#options.logger.info({ function: name, version: version.version, from: current.version }, 'new version');
-      await this.#trim(entry);
-    } catch (error) {
-      const known =
-        error instanceof WorkerFrontError ? error : new WorkerFrontError('internal_error', messageOf(error));
-      if (!hasCode(error, 'code_source_error')) entry.problem = { tag, error: known, at: this.#now() };
-      this.#options.logger.warn(
-        { function: name, code: known.code, reason: known.message, serving: current.version },
-        'new version is refused: the old one goes on',
-      );
-    }
-  }
-
-  #switch(entry: Entry, version: FunctionVersion): void {
-    entry.versions = [...entry.versions.filter((known) => known.version !== version.version), version];
-    entry.current = version;
-    entry.problem = undefined;
-    entry.refusedTag = undefined;
-    entry.checkedAt = this.#now();
-  }
-
-  async #trim(entry: Entry): Promise<void> {
-    while (entry.versions.length > this.#options.keepVersions()) {
-      const oldest = entry.versions.find((version) => version !== entry.current);
-      if (!oldest) return;
-      entry.versions = entry.versions.filter((version) => version !== oldest);
-      await this.#deps.discard(oldest);
-    }
-  }
-
-  async #read(bundle: Bundle): Promise<FunctionVersion> {
-    const manifest = parseManifest(await readManifest(bundle));
-    return {
-      name: bundle.name,
-      version: bundle.version,
-      bundle,
-      manifest,
-      environment: this.#deps.environments.resolve(manifest.environment),
-    };
-  }
-}
-
-function newEntry(): Entry {
-  return { current: undefined, versions: [], checkedAt: 0, problem: undefined, refusedTag: undefined };
 }
 
 function notFound(name: string): WorkerFrontError {
   return new WorkerFrontError('function_not_found', `function '${name}' is not in the code source`);
-}
-
-async function readManifest(bundle: Bundle): Promise<string> {
-  try {
-    return await readFile(join(bundle.dir, 'config.json'), 'utf8');
-  } catch (cause) {
-    const code = systemCode(cause);
-    if (code !== 'ENOENT' && code !== 'EISDIR') throw cause;
-    throw new WorkerFrontError('invalid_function', 'config.json: is missing; {"environment": "python3.11"} is enough', {
-      cause,
-      details: { file: 'config.json' },
-    });
-  }
 }

@@ -17,6 +17,11 @@ export class SingleFlight<T> {
     return this.#running.has(key);
   }
 
+  /** The job that runs for this key now, if any. */
+  running(key: string): Promise<T> | undefined {
+    return this.#running.get(key);
+  }
+
   /** Resolves when every job that runs now has ended, whatever its outcome. */
   async idle(): Promise<void> {
     await Promise.allSettled(this.#running.values());
