@@ -1,13 +1,15 @@
 import type { InvocationOutcome } from '../channel/channel.ts';
+import type { FailureKind } from '../channel/messages.ts';
 import type { MemoryUsage } from '../containers/engine.ts';
+import type { Isolation } from '../functions/manifest.ts';
 import type { FunctionVersion } from '../functions/registry.ts';
 import type { Clock } from '../lib/clock.ts';
 import { type ErrorCode, hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Lease } from '../pool/lease.ts';
 import type { SandboxPlan } from '../pool/plan.ts';
+import type { Sandbox } from '../pool/sandbox.ts';
 import type {
-  CapturedOutput,
   InvocationMeta,
   InvocationRecord,
   InvocationRequest,
@@ -16,8 +18,9 @@ import type {
   StartKind,
   Timings,
 } from './invocation.ts';
-import { loadError, resultOf } from './outcome.ts';
+import { loadError, oomKillsOf, resultOf } from './outcome.ts';
 import type { FunctionPlan, PlanSettings, Plans } from './plan.ts';
+import { newRecord, noteStart, outputOf, peakOf } from './record.ts';
 
 export interface InvokerOptions {
   settings(): PlanSettings;
@@ -27,7 +30,11 @@ export interface InvokerOptions {
 }
 
 export interface InvokerDeps {
-  registry: { resolve(name: string, options: { signal?: AbortSignal }): Promise<FunctionVersion> };
+  registry: {
+    resolve(name: string, options: { signal?: AbortSignal }): Promise<FunctionVersion>;
+    /** False: another version serves now, or its code is not on this node any more. */
+    isCurrent(version: FunctionVersion): boolean;
+  };
   pool: { acquire(plan: SandboxPlan, signal?: AbortSignal): Promise<Lease> };
   /** The host's view of a sandbox's memory. */
   memoryUsage(containerId: string): Promise<MemoryUsage | undefined>;
@@ -50,6 +57,11 @@ export interface InvocationEnd {
 const CANCEL_GRACE_MS = 1000;
 /** A call whose sandbox was lost before it was started moves to another one, this often. */
 const MAX_MOVES = 3;
+
+/** Reasons of the node that another version would meet too. */
+const NODE_REFUSES: ReadonlySet<ErrorCode> = new Set(['too_many_requests', 'node_overloaded', 'shutting_down']);
+/** Failures that the process of the runtime does not survive, or not in good health. */
+const ENDS_PROCESS: ReadonlySet<FailureKind> = new Set(['exit', 'timeout', 'memory']);
 
 /** What is found out about one invocation on its way. */
 interface Progress {
@@ -80,9 +92,8 @@ class PoolInvoker implements Invoker {
     const { clock } = this.#options;
     const began = clock.now();
     const timings: Timings = { queue: 0, fetch: 0, build: 0, create: 0, start: 0, load: 0, run: 0 };
-    const progress: Progress = { record: newRecord(request), timings, version: undefined, plan: undefined };
-    const { record } = progress;
-    record.timings = timings;
+    const record = newRecord(request, timings);
+    const progress: Progress = { record, timings, version: undefined, plan: undefined };
     this.#deps.records.put(record);
     try {
       const result = await this.#run(request, progress, began);
@@ -112,19 +123,10 @@ class PoolInvoker implements Invoker {
   async #run(request: InvocationRequest, progress: Progress, began: number): Promise<InvocationResult> {
     const { clock } = this.#options;
     const { record, timings } = progress;
-    const version = await this.#deps.registry.resolve(request.name, { signal: request.signal });
-    timings.fetch = clock.now() - began;
-    progress.version = version;
-    const plan = this.#options.plans.of(version, this.#options.settings());
-    progress.plan = plan;
-    const { lease, outcome, timedOut, runMs } = await this.#runSomewhere(request, plan, progress);
-    timings.run = runMs;
+    const { lease, plan, outcome, timedOut } = await this.#runSomewhere(request, progress);
     record.output = outputOf(outcome);
     try {
-      const usage =
-        outcome.kind === 'lost' && lease.sandbox.containerId !== undefined
-          ? await this.#deps.memoryUsage(lease.sandbox.containerId)
-          : undefined;
+      const usage = outcome.kind === 'lost' ? await this.#lastUsage(lease.sandbox) : undefined;
       record.maxMemoryUsed = peakOf(outcome) ?? usage?.peakBytes;
       const { timeoutMs, memoryBytes, responseLimit } = plan.settings;
       const done = resultOf(outcome, {
@@ -132,7 +134,6 @@ class PoolInvoker implements Invoker {
         timedOut,
         oomKills: usage?.oomKills,
       });
-      lease.release('keep');
       return {
         id: request.id,
         result: done.result,
@@ -143,25 +144,64 @@ class PoolInvoker implements Invoker {
         maxMemoryUsed: record.maxMemoryUsed,
       };
     } finally {
-      lease.release(keepAfter(outcome) ? 'keep' : 'discard');
+      noteOomKills(lease.sandbox, outcome);
+      lease.release(keepAfter(outcome, plan.settings.isolation) ? 'keep' : 'discard');
     }
   }
 
-  /** Runs the call; one whose sandbox vanished before it heard of the call moves to another sandbox. */
-  async #runSomewhere(request: InvocationRequest, plan: FunctionPlan, progress: Progress) {
+  /**
+   * Runs the call. One whose sandbox vanished before it heard of the call moves to another sandbox, of the version
+   * that serves by then.
+   */
+  async #runSomewhere(request: InvocationRequest, progress: Progress) {
     for (let moves = 0; ; moves++) {
-      const lease = await this.#deps.pool.acquire(plan.sandbox, request.signal);
+      const { version, plan } = await this.#planFor(request, progress);
+      const lease = await this.#acquire(version, plan, request, moves);
+      if (lease === undefined) continue;
+      if (request.signal?.aborted) {
+        lease.release('unused');
+        throw request.signal.reason;
+      }
       try {
-        noteStart(progress, lease);
-        const result = await this.#runIn(lease, request, plan.settings.timeoutMs);
-        const unheard = result.outcome.kind === 'lost' && !result.outcome.started;
-        if (!unheard || moves >= MAX_MOVES) return { lease, ...result };
+        noteStart(progress.record, lease, version, plan);
+        const { outcome, timedOut, runMs } = await this.#runIn(lease, request, plan.settings.timeoutMs);
+        const unheard = outcome.kind === 'lost' && !outcome.started;
+        if (!unheard || moves >= MAX_MOVES) {
+          progress.timings.run = runMs;
+          return { lease, plan, outcome, timedOut };
+        }
         lease.release('discard');
       } catch (error) {
         lease.release('discard');
         throw error;
       }
     }
+  }
+
+  /**
+   * undefined: no sandbox could be made of a version that another one has replaced meanwhile, or whose bundle was
+   * evicted; nothing was started, so the call goes to the version that serves now.
+   */
+  async #acquire(version: FunctionVersion, plan: FunctionPlan, request: InvocationRequest, moves: number) {
+    const { pool, registry } = this.#deps;
+    try {
+      return await pool.acquire(plan.sandbox, request.signal);
+    } catch (error) {
+      const final = moves >= MAX_MOVES || !hasCode(error) || NODE_REFUSES.has(error.code);
+      if (final || registry.isCurrent(version)) throw error;
+      return undefined;
+    }
+  }
+
+  async #planFor(request: InvocationRequest, progress: Progress) {
+    const { clock, plans } = this.#options;
+    const began = clock.now();
+    const version = await this.#deps.registry.resolve(request.name, { signal: request.signal });
+    progress.timings.fetch += clock.now() - began;
+    progress.version = version;
+    const plan = plans.of(version, this.#options.settings());
+    progress.plan = plan;
+    return { version, plan };
   }
 
   /** Runs the call in a sandbox until its answer or its deadline. */
@@ -183,6 +223,21 @@ class PoolInvoker implements Invoker {
     }
   }
 
+  /** What the host counted for a sandbox that is gone; its OOM kills since its last call only. */
+  async #lastUsage(sandbox: Sandbox): Promise<MemoryUsage | undefined> {
+    if (sandbox.containerId === undefined) return undefined;
+    try {
+      const usage = await this.#deps.memoryUsage(sandbox.containerId);
+      return usage && { ...usage, oomKills: Math.max(0, usage.oomKills - sandbox.oomKills) };
+    } catch (error) {
+      this.#options.logger.debug(
+        { sandbox: sandbox.id, reason: messageOf(error) },
+        'no memory figures of a lost sandbox',
+      );
+      return undefined;
+    }
+  }
+
   #wrap(error: unknown, request: InvocationRequest, progress: Progress): WorkerFrontError {
     if (hasCode(error)) return loadError(error, progress.plan?.settings.memoryBytes ?? 0);
     if (request.signal?.aborted) {
@@ -193,54 +248,18 @@ class PoolInvoker implements Invoker {
   }
 }
 
-function newRecord(request: InvocationRequest): InvocationRecord {
-  return {
-    id: request.id,
-    name: request.name,
-    requestId: request.requestId,
-    startedAt: new Date().toISOString(),
-    state: 'running',
-    code: undefined,
-    message: undefined,
-    executionMs: undefined,
-    handlerMs: undefined,
-    meta: undefined,
-    timings: undefined,
-    maxMemoryUsed: undefined,
-    output: undefined,
-  };
+/**
+ * Whether the sandbox can serve on. Where every call has its own process (`process`), whatever happened to that
+ * process does not matter. Elsewhere the one process goes on after an answer of the handler, right or wrong; after a
+ * timeout it was killed, or still runs the call (docs/protocol.md, `cancel`), and without memory it is not trusted.
+ */
+function keepAfter(outcome: InvocationOutcome, isolation: Isolation): boolean {
+  if (outcome.kind === 'lost') return false;
+  if (outcome.kind === 'done' || isolation === 'process') return true;
+  return !ENDS_PROCESS.has(outcome.failure.kind);
 }
 
-function noteStart(progress: Progress, lease: Lease): void {
-  const { timings, record, version, plan } = progress;
-  const { start, queueMs } = lease.facts;
-  Object.assign(timings, lease.facts.timings, { queue: queueMs });
-  record.meta = {
-    imageBuilt: start === 'built',
-    usingPooledContainer: start === 'pooled',
-    usingExistingRestContainer: start === 'reused',
-    containerName: lease.sandbox.containerName,
-    imageName: lease.sandbox.imageName,
-    functionVersion: version?.version ?? '',
-    environment: version?.environment.name ?? '',
-    isolation: plan?.settings.isolation ?? 'container',
-    start,
-  };
-}
-
-/** Whether the sandbox can serve on: the handler answered, rightly or not, and its process goes on. */
-function keepAfter(outcome: InvocationOutcome): boolean {
-  return outcome.kind === 'done' || (outcome.kind === 'failed' && outcome.failure.kind !== 'exit');
-}
-
-function peakOf(outcome: InvocationOutcome): number | undefined {
-  if (outcome.kind === 'done') return outcome.peakBytes;
-  return outcome.kind === 'failed' ? outcome.failure.peakBytes : undefined;
-}
-
-function outputOf(outcome: InvocationOutcome): CapturedOutput {
-  return {
-    chunks: outcome.logs.pieces.map(({ stream, bytes }) => ({ stream, text: bytes.toString('utf8') })),
-    droppedBytes: outcome.logs.droppedBytes,
-  };
+/** Kills that were reported with an outcome, so that they do not explain a later loss. */
+function noteOomKills(sandbox: Sandbox, outcome: InvocationOutcome): void {
+  if (outcome.kind !== 'lost') sandbox.oomKills += oomKillsOf(outcome);
 }

@@ -26,7 +26,8 @@ type Done = Extract<InvocationOutcome, { kind: 'done' }>;
  */
 export function resultOf(outcome: InvocationOutcome, circumstances: Circumstances): Done {
   const { limits, timedOut } = circumstances;
-  if (oomKillsOf(outcome, circumstances) > 0) throw outOfMemory(limits);
+  const oomKills = outcome.kind === 'lost' ? (circumstances.oomKills ?? 0) : oomKillsOf(outcome);
+  if (oomKills > 0) throw outOfMemory(limits);
   switch (outcome.kind) {
     case 'done':
       if (outcome.result.length > limits.responseLimit) throw tooLarge(limits, undefined);
@@ -43,7 +44,9 @@ export function resultOf(outcome: InvocationOutcome, circumstances: Circumstance
       if (timedOut) throw timeout(limits);
       throw new WorkerFrontError(
         'sandbox_lost',
-        `the sandbox was lost while the function ran${outcome.reason ? ` (${outcome.reason})` : ''}; it is not known how far the call came`,
+        outcome.started
+          ? `the sandbox was lost while the function ran${because(outcome.reason)}; it is not known how far the call came`
+          : `sandboxes were lost before the function started${because(outcome.reason)}; it did not run: try again`,
       );
   }
 }
@@ -62,10 +65,9 @@ export function loadError(error: WorkerFrontError, memoryBytes: number): WorkerF
   return new WorkerFrontError('init_failed', error.message, { cause: error, details: clean(details) });
 }
 
-function oomKillsOf(outcome: InvocationOutcome, circumstances: Circumstances): number {
-  if (outcome.kind === 'done') return outcome.oomKills ?? 0;
-  if (outcome.kind === 'failed') return outcome.failure.oomKills ?? 0;
-  return circumstances.oomKills ?? 0;
+/** Processes that the kernel killed for memory during an invocation, as the sandbox counted them. */
+export function oomKillsOf(outcome: Exclude<InvocationOutcome, { kind: 'lost' }>): number {
+  return (outcome.kind === 'done' ? outcome.oomKills : outcome.failure.oomKills) ?? 0;
 }
 
 function failureError(failure: Failure, limits: Limits, timedOut: boolean): WorkerFrontError {
@@ -98,6 +100,10 @@ function failureError(failure: Failure, limits: Limits, timedOut: boolean): Work
     case 'invalid_event':
       return error('invalid_request', `the body is no JSON: ${message ?? ''}`, {});
   }
+}
+
+function because(reason: string): string {
+  return reason ? ` (${reason})` : '';
 }
 
 function timeout({ timeoutMs }: Limits): WorkerFrontError {

@@ -1,0 +1,58 @@
+import type { InvocationOutcome } from '../channel/channel.ts';
+import type { FunctionVersion } from '../functions/registry.ts';
+import type { Lease } from '../pool/lease.ts';
+import type { CapturedOutput, InvocationRecord, InvocationRequest, Timings } from './invocation.ts';
+import type { FunctionPlan } from './plan.ts';
+
+/** What `GET /invocations/{id}` shows from the start of a call on. */
+export function newRecord(request: InvocationRequest, timings: Timings): InvocationRecord {
+  return {
+    id: request.id,
+    name: request.name,
+    requestId: request.requestId,
+    startedAt: new Date().toISOString(),
+    state: 'running',
+    code: undefined,
+    message: undefined,
+    executionMs: undefined,
+    handlerMs: undefined,
+    meta: undefined,
+    timings,
+    maxMemoryUsed: undefined,
+    output: undefined,
+  };
+}
+
+/** Notes how a call got its sandbox. A call that moved has waited for more than one: the times add up. */
+export function noteStart(record: InvocationRecord, lease: Lease, version: FunctionVersion, plan: FunctionPlan): void {
+  const { start, queueMs, timings: made } = lease.facts;
+  const { timings } = record;
+  if (timings) {
+    timings.queue += queueMs;
+    for (const stage of ['build', 'create', 'start', 'load'] as const) timings[stage] += made[stage];
+  }
+  record.meta = {
+    imageBuilt: start === 'built',
+    usingPooledContainer: start === 'pooled',
+    usingExistingRestContainer: start === 'reused',
+    containerName: lease.sandbox.containerName,
+    imageName: lease.sandbox.imageName,
+    functionVersion: version.version,
+    environment: version.environment.name,
+    isolation: plan.settings.isolation,
+    start,
+  };
+}
+
+/** Highest memory use that the sandbox reported, in bytes. */
+export function peakOf(outcome: InvocationOutcome): number | undefined {
+  if (outcome.kind === 'done') return outcome.peakBytes;
+  return outcome.kind === 'failed' ? outcome.failure.peakBytes : undefined;
+}
+
+export function outputOf(outcome: InvocationOutcome): CapturedOutput {
+  return {
+    chunks: outcome.logs.pieces.map(({ stream, bytes }) => ({ stream, text: bytes.toString('utf8') })),
+    droppedBytes: outcome.logs.droppedBytes,
+  };
+}
