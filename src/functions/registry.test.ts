@@ -159,18 +159,13 @@ describe('an invalid bundle', () => {
   });
 
   it('that was replaced while it was fetched does not spoil the new one', async () => {
-    const gate = deferred<void>();
-    h.bundles.upload('f', 'bad', { error: INVALID });
-    h.bundles.beforeFetch = () => gate.promise;
-    const first = codeOf(h.version());
-    h.bundles.fetchLatest = async () => {
+    h.bundles.upload('f', 'bad');
+    h.bundles.beforeFetch = () => {
+      h.bundles.upload('f', 'good');
       throw INVALID;
     };
-    gate.resolve();
-    expect(await first).toBe('invalid_function');
-    h.bundles.upload('f', 'good');
-    // @ts-expect-error: back to the method of the class
-    delete h.bundles.fetchLatest;
+    expect(await codeOf(h.version())).toBe('invalid_function');
+    h.bundles.beforeFetch = () => undefined;
     await h.clock.advance(INTERVAL_MS);
     expect(await h.version()).toBe('version-good');
   });
@@ -219,14 +214,9 @@ describe('a bundle that is evicted', () => {
 
   it('is a storage problem, not a fault of the function, when it vanishes while it is read', async () => {
     h.bundles.upload('f', 'one');
-    const { fetchLatest } = h.bundles;
-    h.bundles.fetchLatest = async (name) => {
-      const fetched = await fetchLatest.call(h.bundles, name);
-      h.bundles.remove(name, fetched.bundle.version);
-      return fetched;
-    };
+    h.bundles.afterFetch = ({ name, version }) => h.bundles.remove(name, version);
     expect(await codeOf(h.version())).toBe('storage_full');
-    h.bundles.fetchLatest = fetchLatest;
+    h.bundles.afterFetch = () => undefined;
     expect(await h.version()).toBe('version-one');
   });
 

@@ -27,6 +27,7 @@ export class FakeBundles implements Bundles {
   /** Awaited before a fetch, and before a look, ends. */
   beforeFetch: (name: string) => Promise<void> | void = () => undefined;
   beforeStat: (name: string) => Promise<void> | void = () => undefined;
+  afterFetch: (bundle: Bundle) => void = () => undefined;
   readonly #root = mkdtempSync(join(tmpdir(), 'worker-front-bundles-'));
 
   upload(name: string, code: string, more: Partial<Uploaded> = {}): void {
@@ -54,6 +55,7 @@ export class FakeBundles implements Bundles {
     if (object.manifest !== undefined) writeFileSync(join(dir, 'config.json'), object.manifest);
     const bundle: Bundle = { name, version, dir, bytes: 1000, tag: object.tag };
     this.onDisk.set(name, [...this.#others(name, version), bundle]);
+    this.afterFetch(bundle);
     return { bundle, fetched: true };
   }
 

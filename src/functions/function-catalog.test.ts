@@ -1,0 +1,222 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { deferred } from '../lib/deferred.ts';
+import { settle } from '../lib/manual-clock.ts';
+import type { FunctionCatalog } from './catalog.ts';
+import type { FunctionVersion } from './entry.ts';
+import { createFunctionCatalog } from './function-catalog.ts';
+import { codeOf, failure, RegistryHarness } from './testing/registry-harness.ts';
+
+let h: RegistryHarness;
+let catalog: FunctionCatalog;
+let prepareVersion: (version: FunctionVersion) => Promise<void>;
+let prepared: string[];
+let built: Set<string>;
+
+beforeEach(() => {
+  h = new RegistryHarness();
+  prepared = [];
+  built = new Set();
+  prepareVersion = async ({ name }) => void prepared.push(name);
+  catalog = createFunctionCatalog({
+    registry: h.registry,
+    async *listSource() {
+      if (h.bundles.down) throw h.bundles.down;
+      yield* h.bundles.uploaded.keys();
+    },
+    bundlesOf: (name) => h.bundles.versions(name),
+    builtVersions: async () => built,
+    prepareVersion: (version) => prepareVersion(version),
+  });
+});
+afterEach(() => h.bundles.close());
+
+describe('list', () => {
+  const names = async (after: string | undefined, limit: number) => {
+    const { functions, next } = await catalog.list({ after, limit });
+    return { names: functions.map(({ name }) => name).join(''), next };
+  };
+
+  it('goes through source and node page by page, each name once, in alphabetical order', async () => {
+    for (const name of ['d', 'a', 'e', 'c', 'b']) h.bundles.upload(name, 'x');
+    await h.version('c');
+    h.bundles.uploaded.delete('c');
+    expect(await names(undefined, 2)).toEqual({ names: 'ab', next: 'b' });
+    expect(await names('b', 2)).toEqual({ names: 'cd', next: 'd' });
+    expect(await names('d', 2)).toEqual({ names: 'e', next: undefined });
+    expect(await names('e', 2)).toEqual({ names: '', next: undefined });
+    expect(await names('bb', 10)).toEqual({ names: 'cde', next: undefined });
+    expect(await names(undefined, 5)).toEqual({ names: 'abcde', next: undefined });
+  });
+
+  it('is empty where there is nothing', async () => {
+    expect(await names(undefined, 10)).toEqual({ names: '', next: undefined });
+  });
+
+  it('says so when the code source is down', async () => {
+    h.bundles.down = failure('code_source_error');
+    expect(await codeOf(names(undefined, 10))).toBe('code_source_error');
+  });
+
+  it('tells the state of each function', async () => {
+    const gate = deferred<void>();
+    h.bundles.upload('bad', 'x', { manifest: '{}' });
+    for (const name of ['changed', 'known', 'loading', 'ready']) h.bundles.upload(name, 'x');
+    await h.version('ready');
+    await h.version('changed');
+    await codeOf(h.version('bad'));
+    h.bundles.beforeFetch = () => gate.promise;
+    const loading = h.version('loading');
+    h.bundles.upload('changed', 'y');
+    const changing = h.registry.refresh('changed');
+    await settle();
+    expect((await catalog.list({ limit: 10 })).functions).toEqual([
+      { name: 'bad', version: undefined, environment: undefined, state: 'failed' },
+      { name: 'changed', version: 'version-x', environment: 'python3.11', state: 'preparing' },
+      { name: 'known', version: undefined, environment: undefined, state: 'known' },
+      { name: 'loading', version: undefined, environment: undefined, state: 'preparing' },
+      { name: 'ready', version: 'version-x', environment: 'python3.11', state: 'ready' },
+    ]);
+    gate.resolve();
+    await Promise.all([loading, changing]);
+  });
+});
+
+describe('inspect', () => {
+  it('tells the versions, which one serves, and which have an image', async () => {
+    h.bundles.upload('f', 'one');
+    await h.version();
+    h.bundles.upload('f', 'two');
+    await h.registry.refresh('f');
+    built.add('version-one');
+    expect(await catalog.inspect('f')).toEqual({
+      name: 'f',
+      version: 'version-two',
+      environment: 'python3.11',
+      state: 'ready',
+      manifest: { environment: 'python3.11' },
+      versions: [
+        { version: 'version-one', current: false, bytes: 1000, tag: 'tag of one', imageBuilt: true },
+        { version: 'version-two', current: true, bytes: 1000, tag: 'tag of two', imageBuilt: false },
+      ],
+      problem: undefined,
+    });
+  });
+
+  it('finds a function that was never called here', async () => {
+    h.bundles.upload('f', 'one');
+    expect(await catalog.inspect('f')).toMatchObject({ version: 'version-one', state: 'ready' });
+  });
+
+  it('says why a function, or its newest object, is not served', async () => {
+    h.bundles.upload('f', 'one', { manifest: '{}' });
+    expect(await catalog.inspect('f')).toMatchObject({
+      state: 'failed',
+      version: undefined,
+      manifest: undefined,
+      problem: { code: 'invalid_function', message: expect.stringContaining('environment') as string },
+    });
+    h.bundles.upload('g', 'one');
+    await h.version('g');
+    h.bundles.upload('g', 'two');
+    h.prepare = () => Promise.reject(failure('build_failed', 'pip says no'));
+    await codeOf(h.registry.refresh('g'));
+    expect(await catalog.inspect('g')).toMatchObject({
+      state: 'ready',
+      version: 'version-one',
+      problem: { code: 'build_failed', message: 'pip says no' },
+    });
+  });
+
+  it('rejects for a function that is nowhere, and when the code source is down', async () => {
+    expect(await codeOf(catalog.inspect('f'))).toBe('function_not_found');
+    h.bundles.down = failure('code_source_error');
+    expect(await codeOf(catalog.inspect('g'))).toBe('code_source_error');
+  });
+});
+
+describe('prepare', () => {
+  it('of one function fetches it, or what changed, and makes it ready', async () => {
+    h.bundles.upload('f', 'one');
+    await catalog.prepare('f');
+    h.bundles.upload('f', 'two');
+    await catalog.prepare('f');
+    expect(await h.version()).toBe('version-two');
+    expect(prepared).toEqual(['f', 'f']);
+  });
+
+  it('asks for a name again that was not there a moment ago', async () => {
+    expect(await codeOf(catalog.prepare('f'))).toBe('function_not_found');
+    h.bundles.upload('f', 'one');
+    await catalog.prepare('f');
+    expect(prepared).toEqual(['f']);
+  });
+
+  it('of one function rejects with its own reason', async () => {
+    h.bundles.upload('f', 'one');
+    prepareVersion = () => Promise.reject(failure('build_failed', 'pip says no'));
+    await expect(catalog.prepare('f')).rejects.toMatchObject({ code: 'build_failed', message: 'pip says no' });
+  });
+
+  it('of all functions prepares each, two at a time', async () => {
+    for (const name of ['a', 'b', 'c', 'd', 'e']) h.bundles.upload(name, 'x');
+    let running = 0;
+    let most = 0;
+    prepareVersion = async ({ name }) => {
+      most = Math.max(most, ++running);
+      await settle();
+      running -= 1;
+      prepared.push(name);
+    };
+    await catalog.prepare(undefined);
+    expect(prepared.toSorted()).toEqual(['a', 'b', 'c', 'd', 'e']);
+    expect(most).toBe(2);
+  });
+
+  it('of all functions goes on past those that fail, and names them', async () => {
+    for (const name of ['a', 'b', 'c']) h.bundles.upload(name, 'x');
+    h.bundles.upload('bad', 'x', { manifest: '{}' });
+    prepareVersion = async ({ name }) => {
+      if (name === 'b') throw failure('build_failed', 'pip says no');
+      prepared.push(name);
+    };
+    await expect(catalog.prepare(undefined)).rejects.toMatchObject({
+      code: 'invalid_function',
+      message: expect.stringMatching(/^2 of the functions.*b: pip says no/) as string,
+      details: {
+        functions: expect.arrayContaining([{ name: 'b', code: 'build_failed', message: 'pip says no' }]) as unknown,
+      },
+    });
+    expect(prepared.toSorted()).toEqual(['a', 'c']);
+  });
+
+  it('of all functions has the one code of all failures, and does not list thousands', async () => {
+    for (let n = 0; n < 30; n++) h.bundles.upload(`f${n}`, 'x');
+    prepareVersion = () => Promise.reject(failure('build_failed', 'no'));
+    await expect(catalog.prepare(undefined)).rejects.toMatchObject({
+      code: 'build_failed',
+      message: expect.stringMatching(/^30 of .*; and 10 more$/) as string,
+    });
+  });
+
+  it('of all functions ends at once when the node itself is the reason', async () => {
+    for (let n = 0; n < 30; n++) h.bundles.upload(`f${n}`, 'x');
+    prepareVersion = ({ name }) => {
+      prepared.push(name);
+      return Promise.reject(failure('engine_unavailable'));
+    };
+    expect(await codeOf(catalog.prepare(undefined))).toBe('engine_unavailable');
+    await settle();
+    expect(prepared.length).toBeLessThanOrEqual(2);
+  });
+
+  it('of all functions ends when the caller goes away', async () => {
+    for (let n = 0; n < 30; n++) h.bundles.upload(`f${n}`, 'x');
+    const caller = new AbortController();
+    prepareVersion = async ({ name }) => {
+      prepared.push(name);
+      caller.abort(new Error('gone'));
+    };
+    await expect(catalog.prepare(undefined, { signal: caller.signal })).rejects.toThrow('gone');
+    expect(prepared.length).toBeLessThanOrEqual(2);
+  });
+});
