@@ -22,10 +22,11 @@ final class Handler {
     this.instance = instance;
   }
 
-  /** Finds `package.Class.method` (or `package.Class::method`) and makes an instance if the method is none of the class's own. */
+  /** Finds `package.Class.method` (`package.Class::method`, `package.Class.method()`) and makes an instance if the method is none of the class's own. */
   static Handler find(ClassLoader loader, JsonElement handlerName) throws Throwable {
     String name = handlerName == null || handlerName.isJsonNull() ? DEFAULT : handlerName.getAsString();
-    String dotted = name.replace("::", ".");
+    int parameters = name.indexOf('(');
+    String dotted = name.substring(0, parameters < 0 ? name.length() : parameters).replace("::", ".");
     int dot = dotted.lastIndexOf('.');
     if (dot < 1 || dot == dotted.length() - 1) {
       throw new HandlerNotFound("handler '" + name + "' is not of the form 'package.Class.method'");
