@@ -31,6 +31,9 @@ export interface Credentials {
 }
 
 const REQUIREMENT = 'moto[server]==5.2.5';
+const PIP = 'python3 -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore';
+const REPOSITORY = 'worker-front-test/moto';
+const IMAGE_LABEL = { 'io.worker-front.test-image': 'moto' };
 const PORT = '5000/tcp';
 /** Objects in one page of a listing; small, so that tests see more than one. */
 export const MOTO_PAGE = 5;
@@ -75,32 +78,36 @@ export async function startMoto(): Promise<Moto> {
   }
 }
 
-/** The image with moto, made once for each Python image and version of moto. */
+/**
+ * The image with moto, made once for each version of the image it is installed in: that one has Python and changes
+ * seldom, while the runtime image changes with every touch of the bootstrap. Older ones are removed.
+ */
 async function motoImage(): Promise<string> {
   const engine = createDockerEngine();
   const { build } = loadConfig({ flags: { CODE_SOURCE: 'file:///' } });
   const deps = { engine, clock: systemClock, logger: silentLogger };
   const images = createRuntimeImages({ settings: build, baseImage: build.baseImage }, deps);
   try {
-    const runtime = await images.ensure('python3.11');
-    const tools = await images.ensureBuildImage('python3.11');
+    const python = await images.ensureBuildImage('python3.11');
     const digest = createHash('sha256')
-      .update(JSON.stringify([runtime.digest, tools.digest, REQUIREMENT]))
+      .update(JSON.stringify([python.digest, REQUIREMENT]))
       .digest('hex');
-    const tag = `worker-front-test/moto:${digest.slice(0, 12)}`;
+    const tag = `${REPOSITORY}:${digest.slice(0, 12)}`;
     if (await engine.inspectImage(tag)) return tag;
     const dockerfile = `
-FROM ${tools.image} AS install
+FROM ${python.image} AS install
 COPY settings/ /build/settings/
-RUN mkdir /moto && /build/with-settings python3 -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --target /moto '${REQUIREMENT}'
-FROM ${runtime.image}
+RUN mkdir /moto && /build/with-settings ${PIP} --target /moto '${REQUIREMENT}'
+FROM ${python.image}
 COPY --from=install /moto/ /moto/
 ENV PYTHONPATH=/moto
 `;
     const entries = await settingsEntries(build);
-    const stage = `moto-${randomUUID()}`;
-    const limits = { stage, pruneAlways: true, timeoutMs: 10 * 60_000, logger: silentLogger };
-    await runBuild({ ...limits, tag, dockerfile, entries, labels: {} }, build, deps);
+    const limits = { stage: `moto-${randomUUID()}`, pruneAlways: true, timeoutMs: 10 * 60_000, logger: silentLogger };
+    await runBuild({ ...limits, tag, dockerfile, entries, labels: IMAGE_LABEL }, build, deps);
+    for (const { tags } of await engine.listImages(IMAGE_LABEL)) {
+      for (const old of tags) if (old !== tag && old.startsWith(`${REPOSITORY}:`)) await engine.removeImage(old);
+    }
     return tag;
   } finally {
     await images.close();
