@@ -29,6 +29,8 @@ export interface StartablesDeps {
   layers: Pick<FunctionLayers, 'of' | 'keep'>;
   /** Told of every build, also those behind calls. */
   onBuild(outcome: string, ms: number): void;
+  /** From now on the version can be started without its image. */
+  onLayers(request: FunctionImageRequest): void;
 }
 
 /** Finds the quickest way to sandboxes of a version, and prepares a quicker one behind it. */
@@ -70,6 +72,11 @@ export function createStartables(options: StartablesOptions, deps: StartablesDep
     });
   };
 
+  const keep = async (request: FunctionImageRequest, image: string) => {
+    await layers.keep(request, image);
+    if (await layers.of(request)) deps.onLayers(request);
+  };
+
   return {
     async of(request) {
       const folders = options.withoutImage() ? await layers.of(request) : undefined;
@@ -79,7 +86,7 @@ export function createStartables(options: StartablesOptions, deps: StartablesDep
         return { imageName, image: undefined, layers: folders, built: false, buildMs: 0 };
       }
       const { image, imageName, built, buildMs } = await build(request);
-      if (options.withoutImage()) later(request, 'installed packages', () => layers.keep(request, image));
+      if (options.withoutImage()) later(request, 'installed packages', () => keep(request, image));
       return { imageName, image, layers: undefined, built, buildMs };
     },
 

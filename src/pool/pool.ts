@@ -155,6 +155,11 @@ export class Pool {
     }
   }
 
+  /** The version can be started in a better way than before. */
+  lookAgain(versionKey: string): void {
+    for (const group of this.#groups.values()) if (group.plan.versionKey === versionKey) group.forgetStartable();
+  }
+
   /** True while a sandbox of the version lives, or a caller waits for one. */
   isLive(versionKey: string): boolean {
     for (const group of this.#all()) if (group.plan.versionKey === versionKey && !group.isEmpty) return true;

@@ -59,7 +59,7 @@ class FakeChannel {
   readonly closed = this.#closed.promise;
 
   onClosed(callback: (end: { reason: string; violated: boolean }) => void): void {
-    void this.closed.then(callback);
+    void (async () => callback(await this.closed))();
   }
 
   start(): Promise<InvocationOutcome> {

@@ -1,0 +1,154 @@
+import { join } from 'node:path';
+import type { Bundle } from '../code/bundle.ts';
+import { openCodeCache } from '../code/code-cache.ts';
+import { type CodeSourceSettings, createCodeSource } from '../code/code-source.ts';
+import { DEFAULT_TIMEOUTS } from '../code/limits.ts';
+import type { CodeSource } from '../code/source.ts';
+import type { Config } from '../config/config.ts';
+import { createEnvironments } from '../functions/environments.ts';
+import { createFunctionCatalog } from '../functions/function-catalog.ts';
+import { type FunctionVersion, Registry } from '../functions/registry.ts';
+import { Plans, versionKeyOf } from '../invoke/plan.ts';
+import { messageOf, WorkerFrontError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { SandboxPlan } from '../pool/plan.ts';
+import type { Base } from './base.ts';
+import type { Sandboxes } from './sandboxes.ts';
+
+/** Code source, code cache, and what is known of each function. Rejects when the source is wrong and nothing is on disk. */
+export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
+  const { config, live, clock, metrics, closing } = base;
+  const { pool } = sandboxes;
+  const logger = base.logger.child({ part: 'functions' });
+  const environments = createEnvironments(config.environmentAliases);
+  const plans = new Plans(config.containerRuntime);
+
+  const source = createCodeSource(sourceSettings(config));
+  closing('code source', () => source.close());
+  const cache = await openCodeCache(
+    { root: join(config.dataDir, 'bundles'), limitBytes: live.current.userCodeSizeLimit },
+    { source, log: base.logger.child({ part: 'code' }), onEvict: (bundle) => evict(bundle) },
+  );
+  closing('code cache', () => cache.close());
+  await checkSource(source, cache.list().length > 0, logger);
+
+  /** A version with live sandboxes stays: asked again when one of them is gone. */
+  const evict = async ({ name, version }: Bundle) => {
+    if (pool.isLive(versionKeyOf({ name, version }))) {
+      throw new WorkerFrontError('conflict', 'the version has live sandboxes');
+    }
+    registry.evict(name, version);
+    await sandboxes.removeVersion(name, version);
+  };
+  sandboxes.events.onRemoved = () => {
+    const limit = live.current.userCodeSizeLimit;
+    if (limit >= 0 && cache.totalBytes() > limit) void cache.setLimit(limit);
+  };
+
+  const registry = new Registry(
+    {
+      checkInterval: () => live.current.codeCheckInterval,
+      keepVersions: () => live.current.keepVersions,
+      clock,
+      logger,
+    },
+    {
+      environments,
+      bundles: {
+        fetchLatest: (name, waiting) => cache.fetchLatest(name, waiting),
+        latest: (name) => cache.latest(name),
+        stat: (name) => source.stat(name),
+        get: (name, version) => cache.get(name, version),
+        acquire: (bundle) => cache.acquire(bundle),
+        versions: (name) => bundlesOf(name),
+      },
+      // Bundle, image or stem, and one ready sandbox: what does not load never takes over.
+      prepare: (version) => pool.warm(plans.of(version, live.current).sandbox),
+      retire: (version) => pool.retireVersion(versionKeyOf(version)),
+      async discard({ name, version }) {
+        if (pool.isLive(versionKeyOf({ name, version }))) return false;
+        const gone = await sandboxes.removeVersion(name, version);
+        return gone && (await cache.remove(name, version));
+      },
+    },
+  );
+  closing('functions', () => registry.close());
+
+  const bundlesOf = (name: string) =>
+    cache
+      .list()
+      .filter((bundle) => bundle.name === name)
+      .toReversed();
+
+  const prepareVersion = async (version: FunctionVersion) => {
+    await pool.prepare(plans.of(version, live.current).sandbox);
+  };
+
+  const catalog = createFunctionCatalog({
+    registry,
+    listSource: (waiting) => source.list(waiting),
+    bundlesOf,
+    builtVersions: (name) => sandboxes.builtVersions(name),
+    prepareVersion,
+  });
+
+  metrics.observe({
+    bundleBytes: () => cache.totalBytes(),
+    functionsWithProblem: () => registry.problemCount,
+  });
+
+  return {
+    source,
+    registry,
+    catalog,
+    plans,
+    setSizeLimit: (bytes: number) => cache.setLimit(bytes),
+    /** False: the settings have changed, sandboxes of this plan are not wanted any more. */
+    isWanted(plan: SandboxPlan): boolean {
+      const version = registry.entry(plan.functionName)?.versions.find((known) => known.version === plan.version);
+      if (version === undefined) return true;
+      try {
+        return plans.of(version, live.current).sandbox.key === plan.key;
+      } catch {
+        // The version asks for more than the node allows now.
+        return false;
+      }
+    },
+    /** Removes idle sandboxes; with `resetImages` also images and bundles. What is in use is spared. */
+    async clear({ resetImages }: { resetImages: boolean }): Promise<void> {
+      await pool.clear();
+      if (!resetImages) return;
+      for (const bundle of cache.list()) {
+        if (pool.isLive(versionKeyOf(bundle))) continue;
+        if (!(await cache.remove(bundle.name, bundle.version))) continue;
+        registry.evict(bundle.name, bundle.version);
+        await sandboxes.removeVersion(bundle.name, bundle.version);
+      }
+      await sandboxes.removeImages();
+    },
+  };
+}
+
+function sourceSettings({ codeSource }: Config): CodeSourceSettings {
+  const { url, joinAsIs, endpoint, region, forcePathStyle, anonymous, timeout } = codeSource;
+  return {
+    url,
+    joinAsIs,
+    s3: { endpoint, region, forcePathStyle, anonymous },
+    timeouts: {
+      ...DEFAULT_TIMEOUTS,
+      idle: timeout * 1000,
+      headers: Math.min(DEFAULT_TIMEOUTS.headers, timeout * 1000),
+    },
+  };
+}
+
+/** A node without functions must reach its code source; one that has some goes on with them. */
+async function checkSource(source: CodeSource, hasBundles: boolean, logger: Logger): Promise<void> {
+  try {
+    await source.check();
+  } catch (error) {
+    if (!hasBundles) throw error;
+    logger.warn({ reason: messageOf(error) }, 'code source does not answer: going on with the functions on this node');
+  }
+}

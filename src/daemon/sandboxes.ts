@@ -1,0 +1,117 @@
+import { join } from 'node:path';
+import { openChannelFolder } from '../channel/listener.ts';
+import { runDirOf } from '../config/config.ts';
+import { createFunctionImages, type FunctionImageRequest } from '../images/function-images.ts';
+import { createFunctionLayers } from '../images/function-layers.ts';
+import { createRuntimeImages } from '../images/runtime-images.ts';
+import { createStartables } from '../images/startables.ts';
+import { DeathWatch } from '../pool/deaths.ts';
+import { functionFolders } from '../pool/function-folder.ts';
+import { LABELS } from '../pool/labels.ts';
+import { Launcher } from '../pool/launcher.ts';
+import { removeLeftOvers } from '../pool/left-overs.ts';
+import { Networks } from '../pool/networks.ts';
+import type { SandboxPlan } from '../pool/plan.ts';
+import { Pool } from '../pool/pool.ts';
+import { type Base, CLOSE_LIMIT_MS } from './base.ts';
+
+/** Seconds that an idle sandbox without a daemon looks for one. */
+const ORPHAN_TIMEOUT = 30;
+
+/** Everything that touches the engine: images, networks, the pool. Left-overs of a killed daemon are gone when it resolves. */
+export async function composeSandboxes(base: Base) {
+  const { config, live, node, engine, metrics, clock, closing } = base;
+  const nodeLabels = { [LABELS.node]: node };
+  const logger = base.logger.child({ part: 'pool' });
+  const runDir = runDirOf(config, node);
+  const stemDir = join(config.dataDir, 'stems');
+
+  await removeLeftOvers(engine, nodeLabels, [runDir, stemDir]);
+  const deaths = new DeathWatch(engine, nodeLabels, { clock, logger });
+  await deaths.start();
+  closing('engine events', () => deaths.close());
+  const networks = new Networks({ node, extraLabels: config.containerLabels }, engine);
+  closing('networks', () => networks.removeAll());
+
+  const imageLogger = base.logger.child({ part: 'images' });
+  const runtimeImages = createRuntimeImages(
+    { baseImage: config.build.baseImage, settings: config.build },
+    { engine, clock, logger: imageLogger },
+  );
+  const images = createFunctionImages(
+    { nodeId: node, settings: config.build, timeoutMs: () => live.current.buildTimeout * 1000 },
+    { engine, runtimeImages, clock, logger: imageLogger },
+  );
+  closing('image builds', () => images.close());
+  const layers = createFunctionLayers(
+    { dir: join(config.dataDir, 'installed'), nodeLabels: { ...config.containerLabels, ...nodeLabels } },
+    engine,
+  );
+  const startables = createStartables(
+    { withoutImage: () => live.current.stemSandboxes > 0, logger: imageLogger },
+    {
+      images,
+      layers,
+      onBuild: (outcome, ms) => metrics.buildFinished(outcome, ms),
+      onLayers: ({ name, version }) => pool.lookAgain(`${name}@${version}`),
+    },
+  );
+  closing('builds behind calls', () => startables.close());
+
+  const launcher = new Launcher(
+    { node, extraLabels: config.containerLabels, clock, logger },
+    {
+      engine,
+      deaths,
+      openChannelFolder: (sandboxId) =>
+        openChannelFolder({ runDir, sandboxId, orphanTimeoutSeconds: ORPHAN_TIMEOUT, logger }),
+      networkName: (kind) => networks.nameOf(kind),
+    },
+  );
+  /** Set by who wants to know that memory and bundles may have become free. */
+  const events = { onRemoved: () => {} };
+  const pool = new Pool(
+    {
+      memoryBudget: config.memoryBudget,
+      maxStarts: Math.max(4, config.cpus * 2),
+      stemDir,
+      settings: () => live.current,
+      clock,
+      logger,
+    },
+    {
+      launcher,
+      engine,
+      startable: (plan) => startables.of(imageRequest(plan)),
+      folders: functionFolders,
+      runtimeImage: async (environment) => (await runtimeImages.ensure(environment)).image,
+      onRemoved: () => events.onRemoved(),
+    },
+  );
+  closing('sandboxes', () => pool.close(), config.shutdownTimeout * 1000 + CLOSE_LIMIT_MS);
+
+  return {
+    pool,
+    events,
+    /** Versions of a function that have an image. */
+    async builtVersions(name: string): Promise<ReadonlySet<string>> {
+      const built = await engine.listImages({ ...nodeLabels, [LABELS.function]: name });
+      return new Set(built.map((image) => image.labels[LABELS.version] ?? ''));
+    },
+    /** Removes image and installed packages of a version. False while a container uses the image. */
+    async removeVersion(name: string, version: string): Promise<boolean> {
+      const gone = await images.remove(name, version);
+      if (gone) await layers.remove(name, version);
+      return gone;
+    },
+    /** Removes all function images of this node that nothing uses. */
+    removeImages: () => images.removeUnused([]),
+  };
+}
+
+export type Sandboxes = Awaited<ReturnType<typeof composeSandboxes>>;
+
+function imageRequest(plan: SandboxPlan): FunctionImageRequest {
+  const { functionName: name, version, codeDir: bundleDir, environment } = plan;
+  return { name, version, bundleDir, environment };
+}
