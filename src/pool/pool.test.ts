@@ -512,6 +512,19 @@ describe('stems', () => {
     expect(call.value).toBeDefined();
   });
 
+  it.each(['clear', 'close'] as const)('that are being made at a %s are taken away', async (end) => {
+    const h = harness({ stemSandboxes: 1 }, { startable: layers });
+    const lease = await ready(h, planOf('a'));
+    await settle();
+    const ended = h.pool[end]();
+    await settle();
+    const stem = await h.launches.shift()?.succeed();
+    lease.release('discard');
+    await ended;
+    await settle();
+    expect(h.removed).toContain(stem?.id);
+  });
+
   it('go when they are switched off', async () => {
     const h = harness({ stemSandboxes: 1 }, { startable: layers });
     await ready(h, planOf('a'));

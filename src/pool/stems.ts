@@ -106,6 +106,12 @@ export class Stems {
     try {
       const sandbox = await this.launch(kind.plan, this.#deps.budget.reserve(kind.plan.limits.memoryBytes));
       kind.backoff.succeeded();
+      if (this.#kinds.get(kind.key) !== kind) {
+        // Cleared meanwhile: nobody would ever find it.
+        sandbox.move('expired');
+        this.#deps.remove(sandbox);
+        return;
+      }
       kind.ready.push(sandbox);
       sandbox.channel?.onClosed(({ reason }) => this.#lost(kind, sandbox, reason));
     } catch (error) {
