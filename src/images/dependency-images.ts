@@ -57,7 +57,7 @@ export function createDependencyImages(
         dockerfile: dependenciesDockerfile(language, install, images),
         entries: [...filesOf(request), ...(await settingsEntries(settings))],
         labels: { [IMAGE_LABELS.node]: nodeId, [IMAGE_LABELS.dependencies]: digest },
-        stage: `dependencies-${randomUUID()}`,
+        stage: `${nodeId}-${randomUUID()}`,
         pruneAlways: true,
       },
       settings,

@@ -24,7 +24,7 @@ export interface FunctionBuild {
 }
 
 export interface FunctionBuildDeps extends BuildDeps {
-  engine: Pick<ContainerEngine, 'buildImage' | 'pruneDanglingImages' | 'inspectImage' | 'removeImage'>;
+  engine: Pick<ContainerEngine, 'buildImage' | 'listImages' | 'pruneDanglingImages' | 'inspectImage' | 'removeImage'>;
   runtimeImages: Pick<RuntimeImages, 'ensureBuildImage'>;
   dependencies: DependencyImages;
   settings: BuildSettings;
@@ -52,14 +52,13 @@ export async function buildFunctionImage(build: FunctionBuild, deps: FunctionBui
 }
 
 async function run(
-  { image, labels, limits, request }: FunctionBuild,
+  { image, labels, limits }: FunctionBuild,
   dockerfile: string,
   entries: ContextEntry[],
   deps: FunctionBuildDeps,
 ): Promise<void> {
-  const stage = `${request.version.slice(0, 16)}-${randomUUID()}`;
-  const pruneAlways = dockerfile.includes('COPY --from=');
-  await runBuild({ ...limits, tag: image, dockerfile, entries, labels, stage, pruneAlways }, deps.settings, deps);
+  const stage = dockerfile.includes('COPY --from=') ? `${deps.nodeId}-${randomUUID()}` : undefined;
+  await runBuild({ ...limits, tag: image, dockerfile, entries, labels, stage, pruneAlways: true }, deps.settings, deps);
 }
 
 /**

@@ -112,7 +112,8 @@ export function createFunctionImages(options: FunctionImagesOptions, deps: Funct
       [IMAGE_LABELS.version]: request.version,
       [IMAGE_LABELS.runtimeDigest]: runtime.digest,
     };
-    if (hasLabels(await engine.inspectImage(image), labels)) return { image, imageName, built: false, buildMs: 0 };
+    const before = await engine.inspectImage(image);
+    if (hasLabels(before, labels)) return { image, imageName, built: false, buildMs: 0 };
     const logger = deps.logger.child({ function: request.name, version: request.version.slice(0, 16) });
     try {
       const limits = { timeoutMs: options.timeoutMs(), logger, signal: closing.signal };
@@ -125,6 +126,8 @@ export function createFunctionImages(options: FunctionImagesOptions, deps: Funct
       throw error;
     }
     const buildMs = clock.now() - started;
+    // It lost its name to the new one. Containers may still use it; `removeUnused` comes by later.
+    if (before) await engine.removeImage(before.id).catch(() => false);
     logger.info({ image, ms: Math.round(buildMs) }, 'built function image');
     return { image, imageName, built: true, buildMs };
   }
@@ -155,7 +158,7 @@ export function createFunctionImages(options: FunctionImagesOptions, deps: Funct
       for (const { id, tags, labels } of await engine.listImages({ [IMAGE_LABELS.node]: nodeId })) {
         const key = `${labels[IMAGE_LABELS.function]}@${labels[IMAGE_LABELS.version]}`;
         const building = flights.isRunning(`${key}@${labels[IMAGE_LABELS.runtime]}`);
-        if (!labels[IMAGE_LABELS.function] || kept.has(key) || building) continue;
+        if (!labels[IMAGE_LABELS.function] || building || (kept.has(key) && tags.length > 0)) continue;
         await engine.removeImage(tags[0] ?? id);
       }
       await dependencies.removeUnused();

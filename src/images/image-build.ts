@@ -14,8 +14,11 @@ export interface ImageBuild {
   entries: readonly ContextEntry[];
   labels: Record<string, string>;
   buildArgs?: Record<string, string>;
-  /** Marks every layer; what is left over with this mark is removed after a failure. Nobody else may be using it. */
-  stage: string;
+  /**
+   * Marks every layer; what is left over with this mark is removed after a failure. Nobody else may be using it.
+   * undefined: nothing can be left (a single COPY), and no time is spent on marks.
+   */
+  stage: string | undefined;
   /** Also after a success: nothing of its other stages will be used again. */
   pruneAlways: boolean;
   timeoutMs: number;
@@ -26,12 +29,14 @@ export interface ImageBuild {
 }
 
 export interface BuildDeps {
-  engine: Pick<ContainerEngine, 'buildImage' | 'pruneDanglingImages'>;
+  engine: Pick<ContainerEngine, 'buildImage' | 'listImages' | 'pruneDanglingImages'>;
   clock: Clock;
 }
 
 /** Lines of output that an error carries. */
 const LAST_LINES = 30;
+const PRUNE_TRIES = 10;
+const PRUNE_PAUSE_MS = 300;
 /** Put aside so that it can't clash with a file of the context. */
 const DOCKERFILE = '.worker-front.Dockerfile';
 
@@ -47,7 +52,8 @@ export async function runBuild(build: ImageBuild, settings: BuildSettings, deps:
   const timer = clock.after(build.timeoutMs, () => controller.abort());
   const end = () => controller.abort();
   build.signal?.addEventListener('abort', end, { once: true });
-  const dockerfile = labelStages(build.dockerfile, IMAGE_LABELS.stage, build.stage);
+  const { stage } = build;
+  const dockerfile = stage ? labelStages(build.dockerfile, IMAGE_LABELS.stage, stage) : build.dockerfile;
   const options: BuildOptions = {
     tag: build.tag,
     dockerfile: DOCKERFILE,
@@ -65,15 +71,14 @@ export async function runBuild(build: ImageBuild, settings: BuildSettings, deps:
       build.logger.info({ line }, 'build output');
     },
   };
-  const prune = () => engine.pruneDanglingImages({ [IMAGE_LABELS.stage]: build.stage });
   try {
     const context = packContext([...build.entries, { path: DOCKERFILE, content: dockerfile }]);
     const id = await engine.buildImage(context, options);
-    if (build.pruneAlways) await prune();
+    if (stage && build.pruneAlways) await engine.pruneDanglingImages({ [IMAGE_LABELS.stage]: stage });
     return id;
   } catch (error) {
     // The build's own error says more than one about what it left.
-    await prune().catch(() => undefined);
+    if (stage) await pruneAll(stage, deps).catch(() => undefined);
     build.signal?.throwIfAborted();
     if (controller.signal.aborted) throw timedOut(build.timeoutMs, output);
     if (!hasCode(error, 'build_failed')) throw error;
@@ -84,6 +89,17 @@ export async function runBuild(build: ImageBuild, settings: BuildSettings, deps:
   } finally {
     timer.cancel();
     build.signal?.removeEventListener('abort', end);
+  }
+}
+
+/** A build that was cancelled has its container for a moment longer, and that one its image. */
+async function pruneAll(stage: string, { engine, clock }: BuildDeps): Promise<void> {
+  const labels = { [IMAGE_LABELS.stage]: stage };
+  for (let tries = 0; tries < PRUNE_TRIES; tries++) {
+    await engine.pruneDanglingImages(labels);
+    const left = await engine.listImages(labels);
+    if (left.every(({ tags }) => tags.length > 0)) return;
+    await new Promise<void>((resolve) => clock.after(PRUNE_PAUSE_MS, resolve));
   }
 }
 

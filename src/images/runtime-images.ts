@@ -149,12 +149,14 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
         const wanted = await describe(RECIPES[name] as Recipe);
         for (const state of await engine.listImages({ [IMAGE_LABELS.recipe]: name })) {
           const builtAt = Date.parse(state.labels[IMAGE_LABELS.builtAt] ?? '');
-          // Function images inherit the label; their own rules apply to them.
-          const own = state.labels[IMAGE_LABELS.node] === undefined;
-          if (!own || state.labels[IMAGE_LABELS.digest] === wanted.digest || Date.now() - builtAt < minAgeMs) continue;
+          if (Date.now() - builtAt < minAgeMs) continue;
+          const outdated = state.labels[IMAGE_LABELS.digest] !== wanted.digest;
           const names = state.tags.filter((tag) => tag.startsWith(`${REPOSITORY}/${name}:`));
-          for (const tag of names) if (await engine.removeImage(tag)) removed.push(tag);
-          if (state.tags.length === 0 && (await engine.removeImage(state.id))) removed.push(state.id);
+          if (outdated) for (const tag of names) if (await engine.removeImage(tag)) removed.push(tag);
+          // Without a name: another daemon built the same at the same time. Layers of function images inherit the
+          // recipe's label, but have a stage of their own.
+          const nameless = state.tags.length === 0 && state.labels[IMAGE_LABELS.stage]?.startsWith(`${name}-`);
+          if (nameless && (await engine.removeImage(state.id))) removed.push(state.id);
         }
       }
       return removed;
