@@ -51,8 +51,9 @@ public final class Bootstrap {
   private void load(JsonObject load) throws IOException {
     JsonObject answer;
     try {
-      Environment.apply(load.getAsJsonObject("env"));
+      // Before the function's own variables: they must not be able to move it.
       String folder = System.getenv("WORKER_FRONT_FUNCTION_DIR");
+      Environment.apply(load.getAsJsonObject("env"));
       ClassLoader loader = FunctionClasses.loader(new File(folder == null ? "/function" : folder));
       Thread.currentThread().setContextClassLoader(loader);
       invoker = new Invoker(link, load);
