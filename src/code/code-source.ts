@@ -6,7 +6,10 @@ import { createS3Source, type S3Settings } from './s3-source.ts';
 import type { CodeSource, UnpackLimits } from './source.ts';
 import { createUrlSource } from './url-source.ts';
 
-/** Where functions come from and how to get there. Read from the environment by `src/config`, nowhere here. */
+/**
+ * Where functions come from and how to get there. Read from the environment by `src/config`, nowhere here, but for what
+ * Node and the AWS SDK read by themselves: `NODE_EXTRA_CA_CERTS` (the SDK knows no `AWS_CA_BUNDLE`) and credentials.
+ */
 export interface CodeSourceSettings {
   /** `CODE_SOURCE`: `s3://bucket/prefix`, `file:///folder`, `https://host/prefix`; or `USER_FUNCTION_URL_PREFIX`. */
   url: string;
@@ -16,19 +19,17 @@ export interface CodeSourceSettings {
    */
   joinAsIs?: boolean;
   s3?: S3Settings;
-  /** Certificate authorities in PEM form for https and s3, in the place of Node's own. */
-  ca?: string;
   limits?: UnpackLimits;
   timeouts?: SourceTimeouts;
 }
 
 /** Makes the code source for a setting; connects to nothing yet. Throws `invalid_setting`. */
 export function createCodeSource(settings: CodeSourceSettings): CodeSource {
-  const { url, ca, limits = DEFAULT_UNPACK_LIMITS, timeouts = DEFAULT_TIMEOUTS } = settings;
+  const { url, limits = DEFAULT_UNPACK_LIMITS, timeouts = DEFAULT_TIMEOUTS } = settings;
   const place = parseCodeSource(url, settings.joinAsIs);
   if (place.kind === 'folder') return createFolderSource({ folder: place.folder, limits });
-  if (place.kind === 'url') return createUrlSource({ ...place, ca, limits, timeouts });
-  return createS3Source({ ...place, ...settings.s3, ca, limits, timeouts });
+  if (place.kind === 'url') return createUrlSource({ ...place, limits, timeouts });
+  return createS3Source({ ...place, ...settings.s3, limits, timeouts });
 }
 
 export type CodeSourcePlace =

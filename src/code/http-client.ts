@@ -28,10 +28,9 @@ const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
  * put other code in), and credentials in a URL are sent to its own origin only. Messages name host and reason, never
  * user, password, path or query.
  */
-export function createHttpClient(options: { ca?: string; timeouts: SourceTimeouts }): HttpClient {
-  const { connect, headers, idle } = options.timeouts;
+export function createHttpClient({ connect, headers, idle }: SourceTimeouts): HttpClient {
   const dispatcher = new Agent({
-    connect: { timeout: connect, ca: options.ca },
+    connect: { timeout: connect },
     headersTimeout: headers,
     bodyTimeout: idle,
   });
@@ -86,8 +85,16 @@ export function createHttpClient(options: { ca?: string; timeouts: SourceTimeout
 
 function basic(url: URL): string | undefined {
   if (url.username === '' && url.password === '') return undefined;
-  const text = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+  const text = `${decoded(url.username)}:${decoded(url.password)}`;
   return `Basic ${Buffer.from(text).toString('base64')}`;
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a bare percent sign
+  }
 }
 
 function redirectTarget(from: URL, location: string | undefined): URL {

@@ -19,7 +19,7 @@ const MAX_ATTEMPTS = 3;
 const DEFAULT_REGION = 'us-east-1';
 
 /** Loads the SDK (about 150 ms, so only when there is an S3 source) and makes its client. */
-export async function createS3Client(settings: S3Settings, timeouts: SourceTimeouts, ca?: string): Promise<S3Client> {
+export async function createS3Client(settings: S3Settings, timeouts: SourceTimeouts): Promise<S3Client> {
   const { S3Client } = await import('@aws-sdk/client-s3');
   const { endpoint, anonymous = false } = settings;
   const config: S3ClientConfig = {
@@ -42,7 +42,7 @@ export async function createS3Client(settings: S3Settings, timeouts: SourceTimeo
       connectionTimeout: timeouts.connect,
       requestTimeout: timeouts.headers,
       throwOnRequestTimeout: true,
-      httpsAgent: { ca, keepAlive: true, maxSockets: 50 },
+      httpsAgent: { keepAlive: true, maxSockets: 50 },
     },
   };
   const client = new S3Client(config);

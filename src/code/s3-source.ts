@@ -13,7 +13,6 @@ export interface S3SourceOptions extends S3Settings {
   bucket: string;
   /** Empty, or with a slash at its end. */
   prefix: string;
-  ca?: string;
   limits: UnpackLimits;
   timeouts: SourceTimeouts;
 }
@@ -26,7 +25,7 @@ export function createS3Source(options: S3SourceOptions): WritableCodeSource {
   let closed = false;
 
   async function loadSdk() {
-    return [await import('@aws-sdk/client-s3'), await createS3Client(options, timeouts, options.ca)] as const;
+    return [await import('@aws-sdk/client-s3'), await createS3Client(options, timeouts)] as const;
   }
 
   async function load() {

@@ -26,7 +26,7 @@ async function unpackSafely(dir: string, zip: Buffer): Promise<'unpacked' | 'ref
       const real = await realpath(join(item.parentPath, item.name)).catch(() => targetDir);
       expect(`${real}/`.startsWith(`${targetDir}/`)).toBe(true);
       // Without other links on the way; those are judged by the table of cases in unpack.test.ts.
-      if (dirname(target) === '.') expect(normalize(join(inside, target)).startsWith('..')).toBe(false);
+      if (dirname(target) === '.') expect(normalize(join(inside, target)).split('/')[0]).not.toBe('..');
     }
     return 'unpacked';
   } catch (error) {

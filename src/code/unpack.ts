@@ -92,8 +92,7 @@ async function writeFiles(
       throw invalidCode(functionName, 'shares bytes of the zip with another entry', entry.name);
     }
     end = start + entry.compressedSize;
-    const budget = limits.maxBytes - bytes;
-    const chunks = readContents(zip, entry, { functionName, start, budget, signal, ...limits });
+    const chunks = readContents(zip, entry, { functionName, start, signal, maxRatio: limits.maxRatio });
     if (node.kind === 'link') {
       node.target = await readLink(functionName, entry, chunks);
     } else {

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
-import { hasCode, WorkerFrontError } from '../lib/errors.ts';
+import { WorkerFrontError } from '../lib/errors.ts';
 import { downloadAndUnpack, withTimeLimits } from './download.ts';
 import { createHttpClient, type HttpReply } from './http-client.ts';
 import { isFunctionName, type SourceTimeouts } from './limits.ts';
@@ -12,7 +12,6 @@ export interface UrlSourceOptions {
   /** Together with `<name>.zip` between them a function's URL. May carry user and password. */
   before: string;
   after: string;
-  ca?: string;
   limits: UnpackLimits;
   timeouts: SourceTimeouts;
 }
@@ -27,7 +26,7 @@ const MAX_LIST_BYTES = 8 * 1024 ** 2;
  */
 export function createUrlSource(options: UrlSourceOptions): CodeSource {
   const { before, after, limits, timeouts } = options;
-  const client = createHttpClient({ ca: options.ca, timeouts });
+  const client = createHttpClient(timeouts);
   const urlOf = (file: string) => `${before}${file}${after}`;
   const bodyOf = (reply: HttpReply, signal?: AbortSignal) =>
     withTimeLimits(reply.body, timeouts, (words) => sourceProblem(`the code source ${words}`), signal);
@@ -59,7 +58,7 @@ export function createUrlSource(options: UrlSourceOptions): CodeSource {
     }
     reply.body.destroy();
     reply = await ask('GET', name, signal);
-    return reply && { name, tag: await digestOf(reply, signal).catch(broken(name)) };
+    return reply && { name, tag: await digestOf(reply, signal).catch(broken(name, signal)) };
   }
 
   return {
@@ -72,7 +71,7 @@ export function createUrlSource(options: UrlSourceOptions): CodeSource {
       const reply = await ask('GET', name, signal);
       if (!reply) throw notFound(name);
       const hash = createHash('sha256');
-      const body = failingAs(bodyOf(reply, signal), broken(name));
+      const body = failingAs(bodyOf(reply, signal), broken(name, signal));
       const onChunk = (chunk: Buffer) => hash.update(chunk);
       const unpacked = await downloadAndUnpack(body, { functionName: name, targetDir, limits, onChunk, signal });
       return { name, tag: headerTag(reply) ?? contentTag(hash), ...unpacked };
@@ -85,7 +84,7 @@ export function createUrlSource(options: UrlSourceOptions): CodeSource {
         throw refusal(reply.status, "'lists.txt', which names all functions");
       }
       const seen = new Set<string>();
-      const text = Readable.from(upTo(MAX_LIST_BYTES, failingAs(bodyOf(reply, signal), broken('lists.txt'))));
+      const text = Readable.from(upTo(MAX_LIST_BYTES, failingAs(bodyOf(reply, signal), broken('lists.txt', signal))));
       // The lines' errors are those of the text: readline itself would only end.
       let failure: unknown;
       text.on('error', (error) => {
@@ -141,11 +140,11 @@ function refusal(status: number, what: string): WorkerFrontError {
 }
 
 /** Errors while a body comes: the connection broke. */
-function broken(name: string) {
+function broken(name: string, signal?: AbortSignal) {
   return (error: unknown): never => {
-    if (error instanceof WorkerFrontError || hasCode(error)) throw error;
-    const { name: kind, message, code } = error as Error & { code?: string };
-    if (kind === 'AbortError') throw error;
+    signal?.throwIfAborted();
+    if (error instanceof WorkerFrontError) throw error;
+    const { message, code } = error as Error & { code?: string };
     throw sourceProblem(`the code source broke off while sending '${name}' (${code ?? message}); try again`, error);
   };
 }

@@ -10,16 +10,13 @@ export interface ContentsOptions {
   functionName: string;
   /** Where the entry's packed bytes begin. */
   start: number;
-  /** Unpacked bytes that may still come before `maxBytes` of the bundle is passed. */
-  budget: number;
-  maxBytes: number;
   maxRatio: number;
   signal?: AbortSignal;
 }
 
 /**
- * The unpacked bytes of one entry. Throws `invalid_function` as soon as more comes than the entry declares, the bundle
- * may have, or the ratio allows, and at the end when something is missing or the checksum differs.
+ * The unpacked bytes of one entry. Throws `invalid_function` as soon as more comes than the entry declares (the sum of
+ * which is within the limit), or than the ratio allows, and at the end when something is missing or the checksum differs.
  */
 export async function* readContents(zip: OpenZip, entry: ZipEntry, options: ContentsOptions): AsyncGenerator<Buffer> {
   const refuse = (problem: string) => invalidCode(options.functionName, problem, entry.name);
@@ -31,7 +28,6 @@ export async function* readContents(zip: OpenZip, entry: ZipEntry, options: Cont
       options.signal?.throwIfAborted();
       bytes += chunk.length;
       if (bytes > entry.uncompressedSize) throw refuse('is larger than the zip says');
-      if (bytes > options.budget) throw refuse(`is too much: the code may have ${options.maxBytes} bytes unpacked`);
       if (bytes > RATIO_FREE_BYTES && bytes > entry.compressedSize * options.maxRatio) {
         throw refuse(`unpacks to more than ${options.maxRatio} times its size`);
       }
