@@ -1,7 +1,8 @@
+import { StringDecoder } from 'node:string_decoder';
 import type { InvocationOutcome } from '../channel/channel.ts';
 import type { FunctionVersion } from '../functions/registry.ts';
 import type { Lease } from '../pool/lease.ts';
-import type { CapturedOutput, InvocationRecord, InvocationRequest, Timings } from './invocation.ts';
+import type { CapturedOutput, InvocationRecord, InvocationRequest, OutputChunk, Timings } from './invocation.ts';
 import type { FunctionPlan } from './plan.ts';
 
 /** What `GET /invocations/{id}` shows from the start of a call on. */
@@ -50,9 +51,13 @@ export function peakOf(outcome: InvocationOutcome): number | undefined {
   return outcome.kind === 'failed' ? outcome.failure.peakBytes : undefined;
 }
 
-export function outputOf(outcome: InvocationOutcome): CapturedOutput {
-  return {
-    chunks: outcome.logs.pieces.map(({ stream, bytes }) => ({ stream, text: bytes.toString('utf8') })),
-    droppedBytes: outcome.logs.droppedBytes,
-  };
+/** Captured output as text. A character of several bytes may be split between two pieces of one stream. */
+export function outputOf({ logs }: InvocationOutcome): CapturedOutput {
+  const decoders = { stdout: new StringDecoder('utf8'), stderr: new StringDecoder('utf8') };
+  const chunks: OutputChunk[] = logs.pieces.map(({ stream, bytes }) => ({
+    stream,
+    text: decoders[stream].write(bytes),
+  }));
+  for (const stream of ['stdout', 'stderr'] as const) chunks.push({ stream, text: decoders[stream].end() });
+  return { chunks: chunks.filter(({ text }) => text !== ''), droppedBytes: logs.droppedBytes };
 }

@@ -1,4 +1,4 @@
-import { WorkerFrontError } from '../../lib/errors.ts';
+import { messageOf, WorkerFrontError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { ManualClock } from '../../lib/manual-clock.ts';
 import type { FunctionVersion } from '../entry.ts';
@@ -79,5 +79,5 @@ export async function codeOf(promise: Promise<unknown>): Promise<string> {
     (reason: unknown) => reason,
   );
   if (error === undefined) return 'resolved';
-  return error instanceof WorkerFrontError ? error.code : String(error);
+  return error instanceof WorkerFrontError ? error.code : messageOf(error);
 }

@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest';
+import { Plans, planOf, versionKeyOf } from './plan.ts';
+import { aVersion, NODE } from './testing/versions.ts';
+
+describe('planOf', () => {
+  it('says how sandboxes of a version are made and loaded', () => {
+    const version = aVersion('one', {
+      handler: 'a.b',
+      isolation: 'shared',
+      concurrency: 3,
+      env: { A: '1' },
+      prewarm: 2,
+    });
+    const { sandbox, settings } = planOf(version, NODE, 'runsc');
+    expect(sandbox).toEqual({
+      key: `f@one#${settings.digest}`,
+      versionKey: 'f@one',
+      functionName: 'f',
+      version: 'one',
+      environment: 'python3.11',
+      limits: { memoryBytes: 2 ** 28, cpus: 1, pids: 128 },
+      tmpBytes: 2 ** 26,
+      network: 'outbound',
+      runtime: 'runsc',
+      codeDir: '/bundles/f/one',
+      aliased: false,
+      maxSandboxes: Number.POSITIVE_INFINITY,
+      prewarm: 2,
+      initTimeoutMs: 60_000,
+      load: {
+        function: 'f',
+        version: 'one',
+        handler: 'a.b',
+        isolation: 'shared',
+        concurrency: 3,
+        spares: 1,
+        memoryBytes: 2 ** 28,
+        env: { A: '1' },
+        resultLimit: NODE.responseLimit,
+        logLimit: NODE.logLimit,
+        dependencies: 'last',
+      },
+    });
+  });
+
+  it('leaves the handler to the environment when none is named', () => {
+    expect(planOf(aVersion(), NODE, undefined).sandbox.load.handler).toBeNull();
+  });
+
+  it('bounds the sandboxes as the manifest says', () => {
+    expect(planOf(aVersion('one', { maxSandboxes: 2 }), NODE, undefined).sandbox.maxSandboxes).toBe(2);
+  });
+
+  it("puts the installed packages first where the bundle's own were made for another version of the language", () => {
+    const { sandbox } = planOf(aVersion('one', {}, true), NODE, undefined);
+    expect(sandbox).toMatchObject({ aliased: true, load: { dependencies: 'first' } });
+  });
+
+  it('tells versions and settings apart by its key', () => {
+    const keys = [
+      planOf(aVersion('one'), NODE, undefined),
+      planOf(aVersion('two'), NODE, undefined),
+      planOf(aVersion('one'), { ...NODE, functionMemory: 2 ** 27 }, undefined),
+      planOf(aVersion('one'), { ...NODE, usingRestMode: true }, undefined),
+    ].map(({ sandbox }) => sandbox.key);
+    expect(new Set(keys).size).toBe(4);
+    expect(planOf(aVersion('one'), { ...NODE }, undefined).sandbox.key).toBe(keys[0]);
+  });
+
+  it('refuses more than the node allows', () => {
+    expect(() => planOf(aVersion('one', { timeout: 901 }), NODE, undefined)).toThrow(/config.json: timeout/);
+  });
+});
+
+describe('Plans', () => {
+  it('makes a plan once per version and state of the settings', () => {
+    const plans = new Plans(undefined);
+    const [one, two] = [aVersion('one'), aVersion('two')];
+    const plan = plans.of(one, NODE);
+    expect(plans.of(one, NODE)).toBe(plan);
+    expect(plans.of(two, NODE)).not.toBe(plan);
+    const changed = plans.of(one, { ...NODE, functionTimeout: 1 });
+    expect(changed.settings.timeoutMs).toBe(1000);
+    expect(plans.of(one, NODE)).toEqual(plan);
+  });
+
+  it('does not remember a refusal: the limits may be raised', () => {
+    const plans = new Plans(undefined);
+    const version = aVersion('one', { timeout: 901 });
+    expect(() => plans.of(version, NODE)).toThrow();
+    expect(plans.of(version, { ...NODE, maxFunctionTimeout: 1000 }).settings.timeoutMs).toBe(901_000);
+  });
+});
+
+it('names a version of a function', () => {
+  expect(versionKeyOf({ name: 'f', version: 'abc' })).toBe('f@abc');
+});
