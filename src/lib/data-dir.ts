@@ -1,5 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, systemCode, WorkerFrontError } from './errors.ts';
 
@@ -8,51 +18,116 @@ export interface DaemonFacts {
   pid: number;
   /** Start of the process in clock ticks since boot (`/proc/<pid>/stat`), to tell a reused pid apart; empty where there is no /proc. */
   startTicks: string;
+  /** Empty while the daemon is still starting. */
   url: string;
   node: string;
   version: string;
 }
 
-/** Makes the folder. Rejects with `invalid_setting` when that is not possible. */
+/** Makes the folder. Rejects with `invalid_setting` when that is not possible, or when it can't be read and written. */
 export function makeDataDir(dir: string): void {
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    throw new WorkerFrontError('invalid_setting', `DATA_DIR: '${dir}' cannot be made: ${messageOf(cause)}`, { cause });
+    const why = isOtherThanFolder(dir) ? 'is no folder' : `cannot be made (${systemCode(cause) ?? messageOf(cause)})`;
+    throw new WorkerFrontError('invalid_setting', `DATA_DIR: '${dir}' ${why}; give another one`, { cause });
+  }
+  const probe = join(dir, `.probe.${process.pid}`);
+  try {
+    accessSync(dir, constants.R_OK | constants.W_OK | constants.X_OK);
+    // On read-only and special file systems only a write tells.
+    writeFileSync(probe, '');
+    rmSync(probe);
+  } catch (cause) {
+    const why = systemCode(cause) ?? messageOf(cause);
+    const message = `DATA_DIR: '${dir}' cannot be read and written by this user (${why}); mend it or give another one`;
+    throw new WorkerFrontError('invalid_setting', message, { cause });
   }
 }
 
 /** Facts of the daemon that runs on this data folder now; undefined when none does (a stale file is no daemon). */
 export function runningDaemon(dir: string): DaemonFacts | undefined {
-  const facts = readFacts(dir);
+  const facts = readFacts(factsPath(dir));
   return facts !== undefined && isAlive(facts) ? facts : undefined;
 }
 
 /**
- * Takes the data folder for this process. Rejects with `conflict` when another daemon has it. A file that a killed
- * daemon left is replaced. The facts are written again with the real address by `publishFacts`.
+ * Takes the data folder for this process; of several that try at once, one gets it. Rejects with `conflict` when another
+ * daemon has it. A file that a killed daemon left is replaced. The facts are written again with the real address by
+ * `publishFacts`.
  */
 export function claimDataDir(dir: string): void {
-  const other = runningDaemon(dir);
-  if (other && other.pid !== process.pid) {
-    throw new WorkerFrontError(
-      'conflict',
-      `a daemon (pid ${other.pid}) runs on this data folder already; stop it with 'worker-front stop', or give another DATA_DIR`,
-    );
+  const path = factsPath(dir);
+  const aside = `${path}.${process.pid}`;
+  writeFileSync(aside, factsText({ url: '', node: '', version: '' }), { mode: 0o600 });
+  try {
+    while (!linked(aside, path)) {
+      const other = runningDaemon(dir);
+      if (other && other.pid !== process.pid) throw taken(other);
+      moveStaleFacts(path);
+    }
+  } finally {
+    rmSync(aside, { force: true });
   }
-  publishFacts(dir, { url: '', node: '', version: '' });
+  writeWhole(join(dir, 'daemon.pid'), `${process.pid}\n`);
+}
+
+function taken({ pid, url }: DaemonFacts): WorkerFrontError {
+  const where = url === '' ? 'still starting' : url;
+  return new WorkerFrontError(
+    'conflict',
+    `a daemon (pid ${pid}, ${where}) runs on this data folder already; stop it with 'worker-front stop', or give another DATA_DIR`,
+  );
+}
+
+/** Rejects as `claimDataDir` does, without taking the folder. */
+export function checkDataDirIsFree(dir: string): void {
+  const other = runningDaemon(dir);
+  if (other) throw taken(other);
+}
+
+/** Only the one who moves the file away may go on: what it has moved may by then be the file of a faster starter. */
+function moveStaleFacts(path: string): void {
+  const moved = `${path}.stale.${process.pid}`;
+  try {
+    renameSync(path, moved);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return;
+    throw error;
+  }
+  const facts = readFacts(moved);
+  if (facts !== undefined && facts.pid !== process.pid && isAlive(facts)) linked(moved, path);
+  rmSync(moved);
+}
+
+/** False when there is a file of that name already. */
+function linked(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return false;
+    throw error;
+  }
 }
 
 export function publishFacts(dir: string, facts: Omit<DaemonFacts, 'pid' | 'startTicks'>): void {
+  writeWhole(factsPath(dir), factsText(facts));
+}
+
+function factsText(facts: Omit<DaemonFacts, 'pid' | 'startTicks'>): string {
   const all: DaemonFacts = { pid: process.pid, startTicks: startTicksOf(process.pid), ...facts };
-  writeWhole(join(dir, 'daemon.json'), `${JSON.stringify(all)}\n`);
-  writeWhole(join(dir, 'daemon.pid'), `${process.pid}\n`);
+  return `${JSON.stringify(all)}\n`;
+}
+
+function factsPath(dir: string): string {
+  return join(dir, 'daemon.json');
 }
 
 /** Gives the data folder up. */
 export function releaseDataDir(dir: string): void {
-  if (readFacts(dir)?.pid !== process.pid) return;
-  rmSync(join(dir, 'daemon.json'), { force: true });
+  if (readFacts(factsPath(dir))?.pid !== process.pid) return;
+  rmSync(factsPath(dir), { force: true });
   rmSync(join(dir, 'daemon.pid'), { force: true });
 }
 
@@ -71,13 +146,21 @@ export function nodeIdOf(dir: string): string {
   return id;
 }
 
-function readFacts(dir: string): DaemonFacts | undefined {
+function readFacts(path: string): DaemonFacts | undefined {
   try {
-    const facts: unknown = JSON.parse(readFileSync(join(dir, 'daemon.json'), 'utf8'));
+    const facts: unknown = JSON.parse(readFileSync(path, 'utf8'));
     return typeof (facts as DaemonFacts).pid === 'number' ? (facts as DaemonFacts) : undefined;
   } catch {
     // Missing, torn or not ours: no daemon.
     return undefined;
+  }
+}
+
+function isOtherThanFolder(path: string): boolean {
+  try {
+    return !statSync(path).isDirectory();
+  } catch {
+    return false;
   }
 }
 
