@@ -148,8 +148,11 @@ export function nodeIdOf(dir: string): string {
 
 function readFacts(path: string): DaemonFacts | undefined {
   try {
-    const facts: unknown = JSON.parse(readFileSync(path, 'utf8'));
-    return typeof (facts as DaemonFacts).pid === 'number' ? (facts as DaemonFacts) : undefined;
+    const facts = JSON.parse(readFileSync(path, 'utf8')) as DaemonFacts;
+    const { pid, startTicks, url, node, version } = facts;
+    // A signal to pid 0 or -1 would go to many processes.
+    const isOurs = Number.isSafeInteger(pid) && pid > 0;
+    return isOurs && [startTicks, url, node, version].every((text) => typeof text === 'string') ? facts : undefined;
   } catch {
     // Missing, torn or not ours: no daemon.
     return undefined;
@@ -170,17 +173,24 @@ function isAlive({ pid, startTicks }: DaemonFacts): boolean {
   } catch (error) {
     if (systemCode(error) !== 'EPERM') return false;
   }
-  const now = startTicksOf(pid);
-  return startTicks === '' || now === '' || now === startTicks;
+  const now = statOf(pid);
+  // A zombie has ended; whoever started it has not looked yet, and in a container nobody may ever do.
+  if (now?.state === 'Z' || now?.state === 'X') return false;
+  return startTicks === '' || now === undefined || now.startTicks === startTicks;
 }
 
-/** Field 22 of `/proc/<pid>/stat` (proc(5)); the command in field 2 may hold spaces and brackets. */
 function startTicksOf(pid: number): string {
+  return statOf(pid)?.startTicks ?? '';
+}
+
+/** Fields 3 and 22 of `/proc/<pid>/stat` (proc(5)); the command in field 2 may hold spaces and brackets. */
+function statOf(pid: number): { state: string; startTicks: string } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { state: fields[0] ?? '', startTicks: fields[19] ?? '' };
   } catch {
-    return '';
+    return undefined;
   }
 }
 
