@@ -292,7 +292,8 @@ describe('code cache: eviction', () => {
   });
 
   it('never evicts what is leased; its release makes up for it', async () => {
-    await using t = await setUp(20);
+    const asked: string[] = [];
+    await using t = await setUp(20, { onEvict: (bundle) => void asked.push(bundle.name) });
     await fill(t, 'A');
     const lease = t.cache.acquire(t.cache.latest('A') as Bundle);
     await fill(t, 'B', 'C');
@@ -307,6 +308,7 @@ describe('code cache: eviction', () => {
     await t.cache.idle();
     expect(names(t)).toEqual(['C']);
     second?.[Symbol.dispose]();
+    expect(asked).toEqual(['B', 'D', 'A']);
   });
 
   it('lets the one who fetched a bundle larger than the limit use it', async () => {

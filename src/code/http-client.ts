@@ -36,15 +36,12 @@ export function createHttpClient({ connect, headers, idle }: SourceTimeouts): Ht
   });
 
   async function once(method: 'GET' | 'HEAD', url: URL, authorization: string | undefined, signal?: AbortSignal) {
-    const plain = new URL(url);
-    plain.username = '';
-    plain.password = '';
     const headers = {
       'accept-encoding': 'identity',
       'user-agent': 'worker-front',
       ...(authorization && { authorization }),
     };
-    return await request(plain, { method, headers, dispatcher, signal });
+    return await request(url, { method, headers, dispatcher, signal });
   }
 
   async function withNewTry(...args: Parameters<typeof once>) {

@@ -91,6 +91,16 @@ describe('unpackZip', () => {
     expect(modes).toEqual({ run: 0o755, owner: 0o755, plain: 0o644, secret: 0o644, dos: 0o644, d: 0o755 });
   });
 
+  it('gives the same modes under a strict umask', async () => {
+    const before = process.umask(0o077);
+    try {
+      const { modes } = await unpack(rawZip([{ name: 'd/run', mode: EXECUTABLE }, { name: 'plain' }]));
+      expect(modes).toEqual({ d: 0o755, 'd/run': 0o755, plain: 0o644 });
+    } finally {
+      process.umask(before);
+    }
+  });
+
   it('reads stored, packed, empty and nested files, UTF-8 names and dots in paths', async () => {
     const { tree, bytes } = await unpack(
       rawZip([
