@@ -1,6 +1,8 @@
+import { constants } from 'node:os';
 import type { StartMessage } from '../cli/start.ts';
 import type { Config } from '../config/config.ts';
 import { createDaemon } from '../daemon.ts';
+import { releaseDataDir } from '../lib/data-dir.ts';
 import { messageOf } from '../lib/errors.ts';
 
 /**
@@ -10,9 +12,20 @@ import { messageOf } from '../lib/errors.ts';
 export async function run(config: Config, options: { detached: boolean }): Promise<void> {
   // The reader of this process's output may go away (a closed terminal): that is no reason to end.
   process.on('SIGHUP', () => undefined);
+  const signals = listenForSignals();
+  // Nothing but the claim on the data folder is left by a daemon that has not started yet.
+  signals.onSignal = (signal) => {
+    releaseDataDir(config.dataDir);
+    process.exit(128 + constants.signals[signal]);
+  };
   try {
     const daemon = await createDaemon(config, { logToFile: options.detached });
-    const ended = untilSignal(() => daemon.close());
+    const ended = new Promise<void>((resolve, reject) => {
+      signals.onSignal = () => {
+        signals.onSignal = () => process.exit(1);
+        daemon.close().then(resolve, reject);
+      };
+    });
     tell({ kind: 'ready', url: daemon.url });
     if (!options.detached) process.stderr.write(`worker-front is listening at ${daemon.url}\n`);
     await ended;
@@ -28,15 +41,10 @@ function tell(message: StartMessage): void {
   if (process.connected) process.send?.(message, () => process.disconnect());
 }
 
-function untilSignal(close: () => Promise<void>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let closing = false;
-    const onSignal = () => {
-      if (closing) process.exit(1);
-      closing = true;
-      close().then(resolve, reject);
-    };
-    process.on('SIGTERM', onSignal);
-    process.on('SIGINT', onSignal);
-  });
+type EndSignal = 'SIGTERM' | 'SIGINT';
+
+function listenForSignals(): { onSignal: (signal: EndSignal) => void } {
+  const listener = { onSignal: (_signal: EndSignal) => {} };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => listener.onSignal(signal));
+  return listener;
 }

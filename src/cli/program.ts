@@ -23,7 +23,7 @@ export function createProgram(options: ProgramOptions): Command {
   const program = new Command('worker-front')
     .description("Runs people's functions on this machine with Docker.")
     .version(options.version)
-    .showHelpAfterError()
+    .showHelpAfterError("(see 'worker-front --help', or '--help' behind a command)")
     .enablePositionalOptions();
 
   const start = program

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../config/config.ts';
-import { makeDataDir, runningDaemon } from '../lib/data-dir.ts';
+import { checkDataDirIsFree, makeDataDir } from '../lib/data-dir.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
 
 /** What a detached daemon tells the command that started it. */
@@ -22,13 +22,7 @@ const WORDS = 2000;
  */
 export async function startInBackground({ config, entry, print }: BackgroundOptions): Promise<void> {
   makeDataDir(config.dataDir);
-  const other = runningDaemon(config.dataDir);
-  if (other) {
-    throw new WorkerFrontError(
-      'conflict',
-      `a daemon (pid ${other.pid}, ${other.url}) runs on this data folder already; stop it with 'worker-front stop'`,
-    );
-  }
+  checkDataDirIsFree(config.dataDir);
   const outputPath = join(config.dataDir, 'daemon.out');
   const output = openSync(outputPath, 'w', 0o600);
   const args = process.argv.slice(2).filter((arg) => arg !== '-d' && arg !== '--detach');

@@ -28,6 +28,8 @@ export async function status({ dataDir, token, json, print }: StatusOptions): Pr
   const daemon = runningDaemon(dataDir);
   if (!daemon)
     throw new WorkerFrontError('engine_unavailable', "worker-front is not running; 'worker-front start' starts it");
+  if (daemon.url === '')
+    throw new WorkerFrontError('engine_unavailable', `worker-front (pid ${daemon.pid}) is still starting`);
   const get = async (path: string): Promise<unknown> => {
     const headers = new Headers(token ? { authorization: `Bearer ${token}` } : {});
     const reply = await fetch(new URL(path, daemon.url), { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
@@ -43,11 +45,9 @@ export async function status({ dataDir, token, json, print }: StatusOptions): Pr
     ready = (await get('/readyz')) as Ready;
     functions = (await get(`/functions?limit=${SHOWN}`)) as Functions;
   } catch (cause) {
-    throw new WorkerFrontError(
-      'internal_error',
-      `the daemon (pid ${daemon.pid}) does not answer: ${messageOf(cause)}`,
-      { cause },
-    );
+    throw new WorkerFrontError('internal_error', `the daemon (pid ${daemon.pid}) does not answer: ${reasonOf(cause)}`, {
+      cause,
+    });
   }
   if (json) {
     print(JSON.stringify({ Pid: daemon.pid, Url: daemon.url, ...ready, ...functions }));
@@ -63,6 +63,12 @@ export async function status({ dataDir, token, json, print }: StatusOptions): Pr
     table.push([one.Name, one.State, one.Environment ?? '', one.Version?.slice(0, 12) ?? '']);
   }
   print(table.toString());
+}
+
+/** `fetch` hides the reason in its error's cause. */
+function reasonOf(error: unknown): string {
+  const { cause } = error as { cause?: unknown };
+  return messageOf(cause === undefined ? error : cause);
 }
 
 function engineWords({ Engine }: Ready): string {

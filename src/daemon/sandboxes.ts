@@ -1,3 +1,4 @@
+import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openChannelFolder } from '../channel/listener.ts';
 import { runDirOf } from '../config/config.ts';
@@ -27,6 +28,8 @@ export async function composeSandboxes(base: Base) {
   const stemDir = join(config.dataDir, 'stems');
 
   await removeLeftOvers(engine, nodeLabels, [runDir, stemDir]);
+  // A folder of somebody's choice stays; so does one that is not empty.
+  if (config.runDir === undefined) closing('run folder', () => rmdir(runDir).catch(() => {}));
   const deaths = new DeathWatch(engine, nodeLabels, { clock, logger });
   await deaths.start();
   closing('engine events', () => deaths.close());

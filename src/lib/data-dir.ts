@@ -149,10 +149,10 @@ export function nodeIdOf(dir: string): string {
 function readFacts(path: string): DaemonFacts | undefined {
   try {
     const facts = JSON.parse(readFileSync(path, 'utf8')) as DaemonFacts;
-    const { pid, startTicks, url, node, version } = facts;
+    const { pid, startTicks, url } = facts;
     // A signal to pid 0 or -1 would go to many processes.
     const isOurs = Number.isSafeInteger(pid) && pid > 0;
-    return isOurs && [startTicks, url, node, version].every((text) => typeof text === 'string') ? facts : undefined;
+    return isOurs && typeof startTicks === 'string' && typeof url === 'string' ? facts : undefined;
   } catch {
     // Missing, torn or not ours: no daemon.
     return undefined;

@@ -1,18 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { createDockerEngine } from '../../src/containers/docker/engine.ts';
 import type { ContainerEngine } from '../../src/containers/engine.ts';
+import { ENTRY, nodeIdIn, TEST_RUN, testEnv } from './cli.ts';
 
-const ENTRY = fileURLToPath(new URL('../../dist/bin/worker-front.js', import.meta.url));
-
-/** Marks everything that a test run makes on the engine. */
-export const TEST_RUN = process.env['WORKER_FRONT_TEST_RUN'] ?? `local-${process.pid}`;
+export { TEST_RUN };
 
 export interface DaemonSettings {
   codeSource: string;
@@ -21,20 +18,27 @@ export interface DaemonSettings {
   dataDir?: string;
 }
 
-export interface TestDaemon {
+export type LogLine = Record<string, unknown>;
+
+export interface TestDaemon extends AsyncDisposable {
   url: string;
   node: string;
   pid: number;
   dataDir: string;
   process: ChildProcess;
   /** All that it has logged, parsed. */
-  log: Record<string, unknown>[];
-  /** Resolves with the first line (also an earlier one) that satisfies the test. */
-  logged(test: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>;
+  log: LogLine[];
+  /** Resolves with the first line (also an earlier one) that satisfies the test; rejects when the daemon ends before. */
+  logged(test: (line: LogLine) => boolean): Promise<LogLine>;
   /** Containers of this node now. */
   containers(): ReturnType<ContainerEngine['listContainers']>;
-  /** Ends it as an operator would, checks that nothing is left of it, and removes its images and files. */
-  stop(): Promise<void>;
+  /** Ends it at once, as a power failure would; its data folder and containers stay. */
+  kill(): Promise<void>;
+  /**
+   * Ends it as an operator would, checks that nothing is left of it, and removes its images and files. Idempotent.
+   * One that has ended already is only checked and cleaned up.
+   */
+  stop(options?: { exitCode?: number }): Promise<void>;
 }
 
 /** Starts the compiled daemon as a process of its own on a free port, with a node id of its own. */
@@ -43,32 +47,38 @@ export async function startDaemon(settings: DaemonSettings): Promise<TestDaemon>
   const node = await nodeIdIn(dataDir);
   const child = spawn(process.execPath, [ENTRY, 'start', '0'], {
     cwd: dataDir,
-    env: {
-      ...process.env,
-      NODE_ENV: 'production',
-      CODE_SOURCE: settings.codeSource,
-      DATA_DIR: dataDir,
-      CONTAINER_LABELS: `io.worker-front.test-run=${TEST_RUN}`,
-      ...settings.env,
-    },
+    env: testEnv({ CODE_SOURCE: settings.codeSource, DATA_DIR: dataDir, ...settings.env }),
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const log: Record<string, unknown>[] = [];
-  const watchers = new Set<() => void>();
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    log.push(parsed(line));
-    for (const watcher of watchers) watcher();
-  });
+  const exited = once(child, 'exit');
+  const { log, logged } = followLog(child);
   const words: string[] = [];
-  const url = await new Promise<string>((resolve, reject) => {
-    createInterface({ input: child.stderr }).on('line', (line) => {
-      words.push(line);
-      const address = /listening at (\S+)/.exec(line)?.[1];
-      if (address) resolve(address);
-    });
-    child.once('exit', (code) => reject(new Error(`the daemon ended with ${code}: ${words.join('\n')}`)));
-  });
+  let url: string;
+  try {
+    url = await listening(child, words);
+  } catch (error) {
+    if (settings.dataDir === undefined) await rm(dataDir, { recursive: true, force: true });
+    throw error;
+  }
+
   const engine = createDockerEngine();
+  const end = async (exitCode: number) => {
+    try {
+      child.kill('SIGTERM');
+      await exited;
+      if (child.signalCode !== 'SIGKILL' && child.exitCode !== exitCode) {
+        throw new Error(`the daemon ended with ${child.exitCode ?? child.signalCode}: ${words.join('\n')}`);
+      }
+      if (exitCode === 0 && child.exitCode === 0) await checkNothingLeft(engine, node, dataDir);
+    } finally {
+      await removeNode(engine, node);
+      await engine.close();
+      await rm(dataDir, { recursive: true, force: true });
+      await rm(join('/run/worker-front', node), { recursive: true, force: true });
+    }
+  };
+  let ended: Promise<void> | undefined;
+  const stop: TestDaemon['stop'] = ({ exitCode = 0 } = {}) => (ended ??= end(exitCode));
   return {
     url,
     node,
@@ -76,64 +86,93 @@ export async function startDaemon(settings: DaemonSettings): Promise<TestDaemon>
     dataDir,
     process: child,
     log,
-    async logged(test) {
-      for (;;) {
-        const found = log.find(test);
-        if (found) return found;
-        await new Promise<void>((resolve) => {
-          const watcher = () => {
-            watchers.delete(watcher);
-            resolve();
-          };
-          watchers.add(watcher);
-        });
-      }
+    logged,
+    containers: () => engine.listContainers(labelsOf(node)),
+    async kill() {
+      child.kill('SIGKILL');
+      await exited;
     },
-    containers: () => engine.listContainers({ 'io.worker-front.node': node }),
-    async stop() {
-      try {
-        await endProcess(child);
-        const left = await engine.listContainers({ 'io.worker-front.node': node });
-        const networks = await engine.listNetworks({ 'io.worker-front.node': node });
-        if (left.length + networks.length > 0) throw new Error(`left behind: ${JSON.stringify({ left, networks })}`);
-        if (child.exitCode !== 0) throw new Error(`the daemon ended with ${child.exitCode}: ${words.join('\n')}`);
-      } finally {
-        await removeNode(engine, node);
-        await engine.close();
-        await rm(dataDir, { recursive: true, force: true });
-      }
-    },
+    stop,
+    [Symbol.asyncDispose]: stop,
   };
 }
 
-async function endProcess(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  await exited;
+/** Resolves with the address that the daemon tells on stderr; rejects with its words when it ends. */
+function listening(child: ChildProcess, words: string[]): Promise<string> {
+  return new Promise<string>((resolve, reject) => {
+    createInterface({ input: child.stderr! }).on('line', (line) => {
+      words.push(line);
+      const address = /listening at (\S+)/.exec(line)?.[1];
+      if (address) resolve(address);
+    });
+    // `close` comes after the last of its words, `exit` may come before.
+    child.once('close', (code) => reject(new Error(`the daemon ended with ${code}: ${words.join('\n')}`)));
+  });
+}
+
+function followLog(child: ChildProcess): Pick<TestDaemon, 'log' | 'logged'> {
+  const log: LogLine[] = [];
+  const watchers = new Set<() => void>();
+  let closed = false;
+  const lines = createInterface({ input: child.stdout! });
+  const tell = () => {
+    for (const watcher of watchers) watcher();
+  };
+  lines.on('line', (line) => {
+    log.push(parsed(line));
+    tell();
+  });
+  lines.on('close', () => {
+    closed = true;
+    tell();
+  });
+  return {
+    log,
+    logged: (test) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          const found = log.find(test);
+          if (found) resolve(found);
+          else if (closed) reject(new Error(`the daemon has ended without such a line; its last: ${last(log)}`));
+          else return;
+          watchers.delete(look);
+        };
+        watchers.add(look);
+        look();
+      }),
+  };
+}
+
+/** Fails when a daemon that has ended left anything but its data. */
+export async function checkNothingLeft(engine: ContainerEngine, node: string, dataDir: string): Promise<void> {
+  const containers = await engine.listContainers(labelsOf(node));
+  const networks = await engine.listNetworks(labelsOf(node));
+  const claims = (await readdir(dataDir)).filter((name) => /^daemon\.(pid|json)/.test(name));
+  const folders = [join('/run/worker-front', node), join(dataDir, 'run')].filter((path) => existsSync(path));
+  const left = { containers, networks, claims, folders };
+  if (Object.values(left).some((list) => list.length > 0)) throw new Error(`left behind: ${JSON.stringify(left)}`);
 }
 
 /** Removes what a node may have on the engine, whatever became of its daemon. */
 export async function removeNode(engine: ContainerEngine, node: string): Promise<void> {
-  const labels = { 'io.worker-front.node': node };
+  const labels = labelsOf(node);
   for (const { id } of await engine.listContainers(labels)) await engine.removeContainer(id);
   for (const name of await engine.listNetworks(labels)) await engine.removeNetwork(name);
   for (const image of await engine.listImages(labels)) for (const tag of image.tags) await engine.removeImage(tag);
 }
 
-async function nodeIdIn(dataDir: string): Promise<string> {
-  const path = join(dataDir, 'node-id');
-  const known = await readFile(path, 'utf8').catch(() => '');
-  if (known !== '') return known.trim();
-  const id = `t${randomBytes(4).toString('hex')}`;
-  await writeFile(path, `${id}\n`);
-  return id;
+function labelsOf(node: string): Record<string, string> {
+  return { 'io.worker-front.node': node };
 }
 
-function parsed(line: string): Record<string, unknown> {
+function parsed(line: string): LogLine {
   try {
-    return JSON.parse(line) as Record<string, unknown>;
+    return JSON.parse(line) as LogLine;
   } catch {
     return { text: line };
   }
+}
+
+function last(log: readonly LogLine[]): string {
+  return JSON.stringify(log.slice(-5));
 }
