@@ -113,7 +113,7 @@ describe('status', () => {
 
   it('passes on what a daemon says that refuses', async () => {
     answers['/functions'] = { code: 401, body: { Error: true, Code: 'unauthorized', Message: 'give a bearer token' } };
-    await expect(printed()).rejects.toThrow(/give a bearer token/);
+    await expect(printed()).rejects.toThrow(/^give a bearer token$/);
   });
 
   it.each([

@@ -1,6 +1,6 @@
 import Table from 'cli-table3';
 import { runningDaemon } from '../lib/data-dir.ts';
-import { messageOf, WorkerFrontError } from '../lib/errors.ts';
+import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 
 export interface StatusOptions {
   dataDir: string;
@@ -17,6 +17,8 @@ interface Ready {
 }
 
 interface Functions {
+  /** Why there is no list. */
+  Problem?: string;
   Functions?: { Name: string; Version?: string; Environment?: string; State: string }[];
 }
 
@@ -37,7 +39,10 @@ export async function status({ dataDir, token, json, print }: StatusOptions): Pr
     if (reply.ok) return body;
     // A node that is not ready says why in the details of its error.
     if (path === '/readyz') return (body as { Details?: unknown }).Details ?? {};
-    throw new Error((body as { Message?: string }).Message ?? `status ${reply.status}`);
+    const message = (body as { Message?: string }).Message ?? `status ${reply.status}`;
+    if (reply.status < 500) throw new WorkerFrontError('internal_error', message);
+    // The code source is down, for example: the node itself goes on, so there is something to say.
+    return { Problem: message };
   };
   let ready: Ready;
   let functions: Functions;
@@ -45,6 +50,7 @@ export async function status({ dataDir, token, json, print }: StatusOptions): Pr
     ready = (await get('/readyz')) as Ready;
     functions = (await get(`/functions?limit=${SHOWN}`)) as Functions;
   } catch (cause) {
+    if (hasCode(cause)) throw cause;
     throw new WorkerFrontError('internal_error', `the daemon (pid ${daemon.pid}) does not answer: ${reasonOf(cause)}`, {
       cause,
     });
@@ -58,6 +64,10 @@ export async function status({ dataDir, token, json, print }: StatusOptions): Pr
     `ready: ${ready.Ready ? 'yes' : 'no'}   engine: ${engineWords(ready)}   code source: ${ready.CodeSource ?? 'unknown'}`,
   );
   for (const warning of ready.Warnings ?? []) print(`warning: ${warning}`);
+  if (functions.Problem !== undefined) {
+    print(`functions: ${functions.Problem}`);
+    return;
+  }
   const table = new Table({ head: ['function', 'state', 'environment', 'version'], style: { head: [], border: [] } });
   for (const one of functions.Functions ?? []) {
     table.push([one.Name, one.State, one.Environment ?? '', one.Version?.slice(0, 12) ?? '']);
