@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Config } from './config/config.ts';
 import { LiveSettings } from './config/live.ts';
+import { createRuntimeSettings, createSettingsFile, logPersisted } from './config/persisted.ts';
 import { warningsOf } from './config/warnings.ts';
 import { parseDockerHost } from './containers/docker/connection.ts';
 import { createDockerEngine } from './containers/docker/engine.ts';
@@ -61,6 +62,7 @@ export async function createDaemon(config: Config, options: DaemonOptions = {}):
 }
 
 async function compose(config: Config, options: DaemonOptions, logger: Logger, closers: Closers): Promise<Daemon> {
+  logPersisted(config.persisted, logger);
   const live = new LiveSettings(config.live);
   const node = nodeIdOf(config.dataDir);
   const closing: Base['closing'] = (name, close, limitMs = CLOSE_LIMIT_MS) => closers.add({ name, limitMs, close });
@@ -100,16 +102,13 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
 
   const warnings = warningsOf(config);
   const http = await createHttpApp(
-    { host: config.http.host, apiTokens: config.http.tokens },
+    { host: config.http.host, apiTokens: config.http.tokens, allowedHosts: config.http.allowedHosts },
     {
       invoker,
       functions: functions.catalog,
-      configure: {
-        state: () => live.state(),
-        change: async (patch) => ({ changed: live.change(patch) }),
-      },
+      configure: createRuntimeSettings(live, createSettingsFile(config)),
       clear: (what) => functions.clear(what),
-      readiness: createReadiness({ engine, engineVersion: engineInfo.version, source, clock, warnings }),
+      readiness: createReadiness({ engine, engineVersion: engineInfo.version, source, clock, warnings, logger }),
       metrics,
       logger: logger.child({ part: 'http' }),
       payloadLimit: () => live.current.payloadLimit,

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { WorkerFrontError } from '../lib/errors.ts';
 import type { LiveValues } from './live.ts';
+import type { PersistedFacts } from './persisted.ts';
 import { SECRET_SETTINGS, type SettingName, type Settings, settingsSchema } from './settings.ts';
 
 /** Raw values by setting name, before any check. */
@@ -34,7 +35,7 @@ export interface Config {
     timeout: number;
   };
   engine: { host: string | undefined; tlsVerify: string | undefined; certPath: string | undefined; homeDir: string };
-  http: { host: string; port: number; tokens: string[] };
+  http: { host: string; port: number; tokens: string[]; allowedHosts: string[] };
   dataDir: string;
   /** undefined: chosen from the node id (see `runDirOf`). */
   runDir: string | undefined;
@@ -42,6 +43,8 @@ export interface Config {
   cpus: number;
   logLevel: Settings['LOG_LEVEL'];
   shutdownTimeout: number;
+  /** Bytes of an uploaded zip. */
+  uploadLimit: number;
   containerRuntime: string | undefined;
   containerLabels: Record<string, string>;
   /** Bytes; already multiplied with `MEMORY_OVERCOMMIT`. */
@@ -63,6 +66,8 @@ export interface Config {
   };
   /** What `/configure` can change on a running daemon. */
   live: LiveValues;
+  /** What `/configure?persist=true` has left for this start. */
+  persisted: PersistedFacts;
 }
 
 /** Addresses that only this machine reaches. */
@@ -129,13 +134,19 @@ export function toConfig(raw: RawSettings, host: Host): Config {
       certPath: settings.DOCKER_CERT_PATH,
       homeDir: host.home,
     },
-    http: { host: settings.WORKER_FRONT_HOST, port: settings.PORT, tokens: settings.API_TOKEN ?? [] },
+    http: {
+      host: settings.WORKER_FRONT_HOST,
+      port: settings.PORT,
+      tokens: settings.API_TOKEN ?? [],
+      allowedHosts: settings.ALLOWED_HOSTS ?? [],
+    },
     dataDir,
     runDir: settings.RUN_DIR === undefined ? undefined : resolve(host.cwd, settings.RUN_DIR),
     root: host.root,
     cpus: host.cpus,
     logLevel: settings.LOG_LEVEL,
     shutdownTimeout: settings.SHUTDOWN_TIMEOUT,
+    uploadLimit: settings.UPLOAD_LIMIT,
     containerRuntime: settings.CONTAINER_RUNTIME,
     containerLabels: Object.fromEntries(settings.CONTAINER_LABELS ?? []),
     memoryBudget,
@@ -182,7 +193,12 @@ export function toConfig(raw: RawSettings, host: Host): Config {
       codeCheckInterval: settings.CODE_CHECK_INTERVAL,
       keepVersions: settings.KEEP_VERSIONS,
     },
+    persisted: { given: givenNames(given), used: [], overridden: [], problems: [] },
   };
+}
+
+function givenNames(given: object): ReadonlySet<SettingName> {
+  return new Set(Object.keys(given) as SettingName[]);
 }
 
 function invalid(setting: SettingName, message: string): WorkerFrontError {

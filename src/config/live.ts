@@ -34,15 +34,15 @@ export interface LiveValues {
   keepVersions: number;
 }
 
-type LiveKey = keyof LiveValues;
+export type LiveKey = keyof LiveValues;
 
 /** `userCodeSizeLimit` -> `USER_CODE_SIZE_LIMIT`. */
-function settingNameOf(key: LiveKey): SettingName {
+export function settingNameOf(key: LiveKey): SettingName {
   return key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase() as SettingName;
 }
 
 /** `userCodeSizeLimit` -> `UserCodeSizeLimit`, as in the `State` of the reply. */
-function stateNameOf(key: LiveKey): string {
+export function stateNameOf(key: LiveKey): string {
   return key[0]?.toUpperCase() + key.slice(1);
 }
 
@@ -50,6 +50,13 @@ function stateNameOf(key: LiveKey): string {
 function foldName(name: string): string {
   return name.replaceAll(/[_-]/g, '').toLowerCase();
 }
+
+/** Standards and their maxima. */
+const BELOW = [
+  ['functionTimeout', 'maxFunctionTimeout'],
+  ['functionMemory', 'maxFunctionMemory'],
+  ['functionCpus', 'maxFunctionCpus'],
+] as const;
 
 export type LiveListener = (values: LiveValues, before: LiveValues) => void;
 
@@ -81,24 +88,30 @@ export class LiveSettings {
    */
   change(patch: Record<string, unknown>): boolean {
     const before = this.#values;
-    const next: Record<string, unknown> = { ...before };
-    for (const [name, value] of Object.entries(patch)) {
-      const key = this.#keys.get(foldName(name));
-      if (key === undefined) throw invalidField(name, 'is no setting that can be changed on a running daemon');
-      next[key] = parseLive(key, name, value);
-    }
-    const values = next as unknown as LiveValues;
-    if (values.functionTimeout > values.maxFunctionTimeout) {
-      throw invalidField('functionTimeout', 'must not be greater than MaxFunctionTimeout');
-    }
-    if (values.functionMemory > values.maxFunctionMemory) {
-      throw invalidField('functionMemory', 'must not be greater than MaxFunctionMemory');
-    }
+    const values = { ...before, ...this.check(patch) };
     const changed = (Object.keys(before) as LiveKey[]).some((key) => before[key] !== values[key]);
     if (!changed) return false;
     this.#values = Object.freeze(values);
     for (const listener of this.#listeners) listener(this.#values, before);
     return true;
+  }
+
+  /** What `change` would set; throws as it does, and changes nothing. */
+  check(patch: Record<string, unknown>): Partial<LiveValues> {
+    const named: Partial<Record<LiveKey, unknown>> = {};
+    for (const [name, value] of Object.entries(patch)) {
+      const key = this.#keys.get(foldName(name));
+      if (key === undefined) throw invalidField(name, 'is no setting that can be changed on a running daemon');
+      named[key] = parseLive(key, name, value);
+    }
+    const values = { ...this.#values, ...named } as LiveValues;
+    for (const [key, most] of BELOW) {
+      // What the start has given counts as the smaller of both, and is no reason to refuse another setting.
+      if ((key in named || most in named) && values[key] > values[most]) {
+        throw invalidField(key, `must not be greater than ${stateNameOf(most)}`);
+      }
+    }
+    return named as Partial<LiveValues>;
   }
 
   /** Calls back after every change; returns the function that ends it. */

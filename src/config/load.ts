@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { systemCode, WorkerFrontError } from '../lib/errors.ts';
 import { type Config, defaultDataDir, type RawSettings, thisHost, toConfig } from './config.ts';
+import { withPersisted } from './persisted.ts';
 import { SETTING_NAMES, type SettingName } from './settings.ts';
 
 export interface LoadOptions {
@@ -13,10 +14,10 @@ export interface LoadOptions {
   envFile?: string;
 }
 
-/** Reads all settings: flag > environment > `.env` > default. Rejects with `invalid_setting`. */
+/** Reads all settings: flag > environment > `.env` > persisted by `/configure` > default. Rejects with `invalid_setting`. */
 export function loadConfig(options: LoadOptions = {}): Config {
   const env = options.env ?? process.env;
-  return toConfig(rawSettings({ ...options, env }), thisHost(env));
+  return withPersisted(toConfig(rawSettings({ ...options, env }), thisHost(env)));
 }
 
 /** The values that win, by setting name. The common lower-case spellings of proxies are understood too. */

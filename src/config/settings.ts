@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { flag, integer, list, mapping, number, oneOf, size, sizeOrNone, text } from './values.ts';
+import { flag, hostNames, integer, list, mapping, number, oneOf, size, sizeOrNone, text } from './values.ts';
 
 const DAY = 86_400;
 
@@ -32,6 +32,9 @@ export const settingsShape = {
     .describe('address to listen on; one that is not loopback demands API_TOKEN'),
   PORT: integer(0, 65_535).default(8222).describe('port to listen on; 0 takes a free one'),
   API_TOKEN: list.optional().describe('bearer token, or several separated by commas'),
+  ALLOWED_HOSTS: hostNames
+    .optional()
+    .describe('further names, separated by commas, that callers may use for this node (Host header) without a token'),
   ALLOW_UNAUTHENTICATED: flag.default(false).describe('listen on any address without a token'),
   DATA_DIR: text.optional().describe('log, pid file, bundles, node id'),
   RUN_DIR: text.optional().describe('channel folders; a short path'),
@@ -93,6 +96,9 @@ export const settingsShape = {
   RESPONSE_LIMIT: size(1)
     .default(6 * 2 ** 20)
     .describe('bytes of a result'),
+  UPLOAD_LIMIT: size(1)
+    .default(256 * 2 ** 20)
+    .describe('bytes of a zip that is uploaded by PUT /functions/{name}'),
   LOG_LIMIT: size(0)
     .default(256 * 2 ** 10)
     .describe('bytes of output kept per invocation'),

@@ -82,6 +82,18 @@ export const list = checked('a comma-separated list', (value) =>
     .filter((part) => part !== ''),
 );
 
+const HOST_NAME = /^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?)$/;
+
+/** Comma-separated names of hosts. */
+export const hostNames = checked('a comma-separated list of host names, without scheme and port', (value) => {
+  const names = value
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+  // `name:80` would pass as an IPv6 address.
+  return names.every((name) => HOST_NAME.test(name) && !/^[^:]*:\d+$/.test(name)) ? names : undefined;
+});
+
 /** `from=to,from=to` */
 export const mapping = checked('a list such as python3.7=python3.11,nodejs12=nodejs20', (value) => {
   const pairs = new Map<string, string>();

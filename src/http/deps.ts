@@ -22,8 +22,14 @@ export interface HttpOptions {
 export interface RuntimeSettings {
   /** All values under PascalCase names, HotFunctions' five first. */
   state(): Record<string, unknown>;
-  /** All or nothing; rejects with `invalid_setting`, which names the field. Names in any spelling. */
-  change(patch: Record<string, unknown>): Promise<{ changed: boolean }>;
+  /**
+   * All or nothing; rejects with `invalid_setting`, which names the field. Names in any spelling. `persist`: also for
+   * the next start; `saved` then tells all that is persisted, by environment variable's name.
+   */
+  change(
+    patch: Record<string, unknown>,
+    options: { persist: boolean },
+  ): Promise<{ changed: boolean; saved?: { values: Record<string, unknown>; overridden: string[] } }>;
 }
 
 /** What `GET /readyz` tells. */

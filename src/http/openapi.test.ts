@@ -105,6 +105,7 @@ test("/configure's parameters are the settings there are", () => {
     'container_pool_num',
     'using_rest_mode',
     'rest_container_life_time',
+    'persist',
   ]);
 });
 

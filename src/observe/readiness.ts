@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
 
 export interface ReadinessView {
   ready: boolean;
@@ -15,36 +16,56 @@ export interface ReadinessDeps {
   source: { check(options: { signal?: AbortSignal }): Promise<void> };
   clock: Clock;
   warnings: readonly string[];
+  logger: Logger;
 }
+
+/** For whoever asks, without a token: the cause, which may name paths of this machine, is in the log. */
+const ENGINE_PROBLEM = 'the container engine does not answer; the log of worker-front has the cause';
 
 /** How long a check may take before the part counts as down, in milliseconds. */
 const CHECK_LIMIT_MS = 3000;
 /** The code source costs money and time to ask: its answer is kept this long, in milliseconds. */
 const SOURCE_MEMORY_MS = 10_000;
 
-/** Answers `GET /readyz`: the engine is asked each time, the code source now and then. Never rejects. */
+/**
+ * Answers `GET /readyz`: the engine is asked each time, the code source now and then. Never rejects. The log has a line
+ * when a part goes down and when it is back, not one per question.
+ */
 export function createReadiness(deps: ReadinessDeps): () => Promise<ReadinessView> {
-  let source: { state: Promise<'ok' | 'degraded'>; at: number } | undefined;
-  const sourceState = () => {
-    if (source && deps.clock.now() - source.at < SOURCE_MEMORY_MS) return source.state;
-    const state = deps.source.check({ signal: AbortSignal.timeout(CHECK_LIMIT_MS) }).then(
-      () => 'ok' as const,
-      () => 'degraded' as const,
-    );
-    source = { state, at: deps.clock.now() };
-    return state;
+  const { engine, source, clock, logger } = deps;
+  const engineAnswers = watch('container engine', (signal) => engine.ping({ signal }), logger);
+  const sourceAnswers = watch('code source', (signal) => source.check({ signal }), logger);
+  let known: { answers: Promise<boolean>; at: number } | undefined;
+  const askSource = () => {
+    if (known === undefined || clock.now() - known.at >= SOURCE_MEMORY_MS) {
+      known = { answers: sourceAnswers(), at: clock.now() };
+    }
+    return known.answers;
   };
   return async () => {
-    const [problem, codeSource] = await Promise.all([
-      deps.engine.ping({ signal: AbortSignal.timeout(CHECK_LIMIT_MS) }).then(() => undefined, messageOf),
-      sourceState(),
-    ]);
+    const [engineOk, sourceOk] = await Promise.all([engineAnswers(), askSource()]);
     return {
-      ready: problem === undefined,
+      ready: engineOk,
       shuttingDown: false,
-      engine: problem === undefined ? { ok: true, version: deps.engineVersion } : { ok: false, problem },
-      codeSource,
+      engine: engineOk ? { ok: true, version: deps.engineVersion } : { ok: false, problem: ENGINE_PROBLEM },
+      codeSource: sourceOk ? 'ok' : 'degraded',
       warnings: [...deps.warnings],
     };
+  };
+}
+
+/** Asks a part whether it answers in time, and logs when that changes. */
+function watch(part: string, ask: (signal: AbortSignal) => Promise<void>, logger: Logger): () => Promise<boolean> {
+  let down = false;
+  return async () => {
+    try {
+      await ask(AbortSignal.timeout(CHECK_LIMIT_MS));
+      if (down) logger.info({ part }, 'answers again');
+      down = false;
+    } catch (error) {
+      if (!down) logger.warn({ part, reason: messageOf(error) }, 'does not answer');
+      down = true;
+    }
+    return !down;
   };
 }

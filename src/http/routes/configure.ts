@@ -15,16 +15,29 @@ const state = z
   })
   .meta({ id: 'ConfigureState', description: 'All settings that can be changed at run time.' });
 
+const persisted = z
+  .object({
+    Settings: z
+      .record(z.string(), z.unknown())
+      .meta({ description: 'All settings that are saved for the next start.', example: { QUEUE_LIMIT: 50 } }),
+    Overridden: z
+      .array(z.string())
+      .meta({ description: 'Those of them that a flag, the environment or `.env` overrides as things are.' }),
+  })
+  .meta({ id: 'PersistedSettings', description: 'Only with `persist=true`.' });
+
 /** Parameters that the description lists: the settings there are, by HotFunctions' spelling. */
 function parametersOf(state: Record<string, unknown>) {
   const names = Object.keys(state).map((name) => name.replace(/(?!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase());
-  return z.looseObject(Object.fromEntries(names.map((name) => [name, z.string().optional()])));
+  const settings = Object.fromEntries(names.map((name) => [name, z.string().optional()]));
+  const persist = z.string().optional().meta({ description: 'true: the changes are also saved for the next start.' });
+  return z.looseObject({ ...settings, persist });
 }
 
 const schema = {
   summary: 'Show or change settings',
   description:
-    'Query parameters, or a body of JSON or of form fields, by the names of `State` in any spelling. Without any, nothing changes. A bad value refuses the whole request.',
+    'Query parameters, or a body of JSON or of form fields, by the names of `State` in any spelling. Without any, nothing changes. A bad value refuses the whole request. Changes last until the daemon ends; with `persist=true` they are also saved in its data folder, and count at the next start unless a flag, the environment or `.env` says otherwise.',
   tags: ['node'],
   body: z.looseObject({}).meta({ description: 'Settings by name.', example: { UsingRestMode: true } }),
   response: {
@@ -32,11 +45,15 @@ const schema = {
       description: 'The settings after the change.',
       content: {
         'application/json': {
-          schema: z.object({ Message: z.enum(['configure changed', 'nothing changed']), State: state }),
+          schema: z.object({
+            Message: z.enum(['configure changed', 'nothing changed']),
+            State: state,
+            Persisted: persisted.optional(),
+          }),
         },
       },
     },
-    ...errorResponses('invalid_setting'),
+    ...errorResponses('invalid_setting', 'storage_full'),
   },
 };
 
@@ -56,10 +73,29 @@ export function configureRoute(app: Api, deps: Pick<HttpDeps, 'configure'>): voi
     },
     async handler(request) {
       const patch = patchOf(request.query as Record<string, unknown>, request.body as Buffer | undefined);
-      const { changed } = Object.keys(patch).length > 0 ? await configure.change(patch) : { changed: false };
-      return { Message: changed ? 'configure changed' : 'nothing changed', State: configure.state() };
+      const persist = takePersist(patch);
+      const given = Object.keys(patch).length > 0 || persist !== undefined;
+      const { changed, saved } = given
+        ? await configure.change(patch, { persist: persist === true })
+        : { changed: false };
+      return {
+        Message: changed ? 'configure changed' : 'nothing changed',
+        State: configure.state(),
+        ...(saved && { Persisted: { Settings: saved.values, Overridden: saved.overridden } }),
+      };
     },
   });
+}
+
+/** Takes `persist` out of the patch: it is no setting, but says how long the settings beside it last. */
+function takePersist(patch: Record<string, unknown>): boolean | undefined {
+  const name = ['persist', 'Persist', 'PERSIST'].find((spelling) => spelling in patch);
+  if (name === undefined) return undefined;
+  const text = String(patch[name] ?? '').trim();
+  delete patch[name];
+  if (/^(true|1|yes|on)$/i.test(text)) return true;
+  if (/^(false|0|no|off|)$/i.test(text)) return false;
+  throw invalidSetting('persist', 'must be true or false');
 }
 
 function patchOf(query: Record<string, unknown>, body: Buffer | undefined): Record<string, unknown> {

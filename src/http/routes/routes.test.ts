@@ -64,6 +64,29 @@ describe('/configure', () => {
     ]);
   });
 
+  test.each([
+    ['', '/configure?queue_limit=5&persist=true', true],
+    ['{"QueueLimit": 5, "Persist": true}', '/configure', true],
+    ['queue_limit=5&persist=on', '/configure', true],
+    ['', '/configure?queue_limit=5&persist=0', false],
+    ['', '/configure?queue_limit=5&persist=', false],
+  ])('%s %s: persist is no setting', async (body, url, persist) => {
+    const asked: unknown[] = [];
+    deps.configure.change = async (patch, options) => {
+      asked.push([Object.values(patch).map(Number), options]);
+      return { changed: true, ...(options.persist && { saved: { values: { QUEUE_LIMIT: 5 }, overridden: ['A'] } }) };
+    };
+    const reply = (await post(body, url)).json<Record<string, unknown>>();
+    expect(asked).toEqual([[[5], { persist }]]);
+    expect(reply['Persisted']).toEqual(persist ? { Settings: { QUEUE_LIMIT: 5 }, Overridden: ['A'] } : undefined);
+  });
+
+  test.each(['maybe', '2', 'true&persist=true'])('refuses persist=%s', async (value) => {
+    const reply = await post('{"queue_limit": 5}', `/configure?persist=${value}`);
+    expect(reply.json()).toMatchObject({ Code: 'invalid_setting', Details: { field: 'persist' } });
+    expect(deps.patches).toEqual([]);
+  });
+
   test('passes the refusal of a value on', async () => {
     deps.configure.change = () =>
       Promise.reject(new WorkerFrontError('invalid_setting', 'x: must be', { details: { field: 'x' } }));

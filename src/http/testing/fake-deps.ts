@@ -97,9 +97,9 @@ export function createFakeDeps(changes: Partial<FakeDeps> = {}): FakeDeps {
     functions,
     configure: {
       state: () => state,
-      change(patch) {
+      change(patch, { persist }) {
         patches.push(patch);
-        return Promise.resolve({ changed: true });
+        return Promise.resolve({ changed: true, ...(persist && { saved: { values: patch, overridden: [] } }) });
       },
     },
     clear(options) {
