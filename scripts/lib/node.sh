@@ -24,4 +24,6 @@ compile() {
   fi
   quietly npm run build || die "the sources do not compile"
   touch dist/.compiled
+  # Read by quickstart.
+  export COMPILED=1
 }
