@@ -52,6 +52,11 @@ void process_exec(char **command) {
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (fd < 0 || write(fd, "1000", 4) != 4) dprintf(2, "worker-front: oom_score_adj stays as it is\n");
   if (fd >= 0) close(fd);
+  /* For languages that cannot change their working directory. The folder may be missing: then loading says so. */
+  const char *folder = getenv("WORKER_FRONT_FUNCTION_DIR");
+  char code[4096];
+  snprintf(code, sizeof code, "%s/code", folder ? folder : "/function");
+  if (chdir(code) != 0 && chdir("/") != 0) _exit(126);
   execvp(command[0], command);
   dprintf(2, "worker-front: cannot run %s: %s\n", command[0], strerror(errno));
   _exit(127);

@@ -93,14 +93,14 @@ export class BootstrapFixture {
 
   async runDir(): Promise<string> {
     if (this.#runDir === undefined) {
-      this.#runDir = join(await mkdtemp(join(tmpdir(), 'wf-')), 'run');
+      this.#runDir = join(await mkdtemp(join(tmpdir(), 'bootstrap-')), 'run');
       await mkdir(this.#runDir, { mode: 0o700 });
     }
     return this.#runDir;
   }
 
   async cleanUp(): Promise<void> {
-    for (const close of this.#closers.splice(0).reverse()) await close();
+    for (const close of this.#closers.splice(0).toReversed()) await close();
     if (this.#runDir !== undefined) await rm(join(this.#runDir, '..'), { recursive: true, force: true });
     this.#runDir = undefined;
   }

@@ -1,23 +1,16 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import type { Launcher, Started } from './bootstrap-fixture.ts';
+import { compileHandlers, handlersDir, imagesDir } from './bootstrap-handlers.ts';
 import type { Language } from './bootstrap-languages.ts';
-
-const run = promisify(execFile);
-const images = fileURLToPath(new URL('../../images', import.meta.url));
-
-export const handlersDir = (language: Language) =>
-  fileURLToPath(new URL(`./handlers/${language.name}`, import.meta.url));
 
 /** Small heaps: the suite fills them, and here no container stands in between. */
 const COMMANDS: Record<Language['name'], (built: string) => string[]> = {
-  python: () => ['python3', join(images, 'python3.11/bootstrap.py')],
-  nodejs: () => [process.execPath, '--max-old-space-size=64', join(images, 'nodejs/bootstrap.cjs')],
+  python: () => ['python3', join(imagesDir, 'python3.11/bootstrap.py')],
+  nodejs: () => [process.execPath, '--max-old-space-size=64', join(imagesDir, 'nodejs/bootstrap.cjs')],
   java: (built) =>
     ['java', '-Xmx64m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Dfile.encoding=UTF-8'].concat(
       ['-Dsun.stdout.encoding=UTF-8', '-Dsun.stderr.encoding=UTF-8', '-cp', join(built, 'worker-front.jar')],
@@ -33,7 +26,7 @@ export interface ProcessParts {
 
 /** Runs bootstraps as plain processes of this machine: init compiled here, the machine's own interpreter. */
 export async function processLauncher(language: Language, parts: ProcessParts): Promise<Launcher> {
-  const work = await mkdtemp(join(tmpdir(), 'wf-'));
+  const work = await mkdtemp(join(tmpdir(), 'bootstrap-'));
   const functionDir = join(work, 'function');
   await mkdir(functionDir);
   await symlink(handlersDir(language), join(functionDir, 'code'));
@@ -52,25 +45,6 @@ export async function processLauncher(language: Language, parts: ProcessParts): 
     },
     close: () => rm(work, { recursive: true, force: true }),
   };
-}
-
-export async function compileInit(out: string): Promise<void> {
-  await run('make', ['-s', '-C', join(images, 'init'), `OUT=${out}`]);
-}
-
-/** The handlers' classes as the image build makes them; `lalb.*` comes from the runtime's own sources. */
-export async function compileHandlers(language: Language, out: string): Promise<void> {
-  await mkdir(out, { recursive: true });
-  const sources = ['Main', 'Throws', 'Exits', 'Dies', 'Hangs'].map((name) =>
-    join(handlersDir(language), 'main', `${name}.java`),
-  );
-  await run(
-    'javac',
-    ['--release', '17', '-proc:none', '-implicit:none', '-sourcepath', join(images, 'java17')].concat(
-      ['-d', out],
-      sources,
-    ),
-  );
 }
 
 function startInit(command: string[], tmp: string): Started {
