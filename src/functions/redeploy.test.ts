@@ -139,6 +139,7 @@ describe('a changed object', () => {
     await h.checkNow();
     expect(h.registry.names()).toEqual([]);
     expect(h.retired).toEqual(['version-two']);
+    expect(h.discarded).toEqual(['version-two']);
   });
 });
 

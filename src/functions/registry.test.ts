@@ -191,6 +191,15 @@ describe('an invalid bundle', () => {
     expect(h.registry.problemCount).toBe(0);
   });
 
+  it('is remembered for a bounded number of names: an address may answer every name with rubbish', async () => {
+    for (let n = 0; n <= 10_000; n++) {
+      h.bundles.upload(`f${n}`, 'bad', { error: INVALID });
+      await codeOf(h.version(`f${n}`));
+    }
+    expect(h.registry.names()).toHaveLength(10_000);
+    expect(h.registry.entry('f0')).toBeUndefined();
+  });
+
   it('is tried again at once by a refresh', async () => {
     h.bundles.upload('f', 'bad', { manifest: '[]' });
     await codeOf(h.version());

@@ -46,10 +46,12 @@ export class Registry {
   constructor(options: RegistryOptions, deps: RegistryDeps) {
     this.#options = options;
     this.#deps = deps;
-    const isKept = ({ name, version }: VersionName) =>
-      this.#entries.get(name)?.versions.some((kept) => kept.version === version) === true;
-    const discard = (version: VersionName) => deps.discard(version);
-    const doomed = new Doomed({ discard, isKept, logger: options.logger });
+    const doomed = new Doomed({
+      discard: (version) => deps.discard(version),
+      isKept: ({ name, version }) =>
+        this.#entries.get(name)?.versions.some((kept) => kept.version === version) === true,
+      logger: options.logger,
+    });
     this.#redeploys = new Redeploys(options, deps, this.#entries, doomed);
   }
 
@@ -69,7 +71,10 @@ export class Registry {
       if (this.#now() - missingSince < MISSING_MEMORY_MS) throw notFound(name);
       this.#missing.delete(name);
     }
-    return abortable(this.#loadOnce(name), options.signal);
+    return abortable(
+      this.#loads.run(name, () => this.#load(name)),
+      options.signal,
+    );
   }
 
   /** What is known of a function without asking the code source. */
@@ -218,17 +223,13 @@ export class Registry {
     const entry = this.#entries.get(name);
     if (!entry || !this.#usable(entry)) {
       if (entry?.problem) entry.problem.at = Number.NEGATIVE_INFINITY;
-      return this.#loadOnce(name);
+      return this.#loads.run(name, () => this.#load(name));
     }
     await this.#check(name, entry, true);
     const after = this.#entries.get(name);
     if (after?.problem) throw after.problem.error;
     if (!after?.current) throw notFound(name);
     return after.current;
-  }
-
-  #loadOnce(name: string): Promise<FunctionVersion> {
-    return this.#loads.run(name, () => this.#load(name));
   }
 
   async #load(name: string): Promise<FunctionVersion> {

@@ -27,8 +27,10 @@ describe('a rollback', () => {
     await h.clock.advance(0);
     expect(h.prepared.at(-1)).toBe('version-two -> version-one');
     expect(await h.version()).toBe('version-two');
+    expect(h.bundles.held).toEqual(new Set(['f@version-one']));
     ready.resolve();
     expect(await rolledBack).toBe('version-one');
+    expect(h.bundles.held).toEqual(new Set());
     expect(await h.version()).toBe('version-one');
     expect(h.retired).toEqual(['version-one', 'version-two']);
   });
