@@ -1,19 +1,26 @@
 import { join } from 'node:path';
+import PQueue from 'p-queue';
 import type { Bundle } from '../code/bundle.ts';
 import { openCodeCache } from '../code/code-cache.ts';
 import { type CodeSourceSettings, createCodeSource } from '../code/code-source.ts';
-import { DEFAULT_TIMEOUTS } from '../code/limits.ts';
+import { DEFAULT_TIMEOUTS, DEFAULT_UNPACK_LIMITS } from '../code/limits.ts';
 import type { CodeSource } from '../code/source.ts';
 import type { Config } from '../config/config.ts';
+import { createDeployments } from '../functions/deployments.ts';
 import { createEnvironments } from '../functions/environments.ts';
 import { createFunctionCatalog } from '../functions/function-catalog.ts';
 import { type FunctionVersion, Registry } from '../functions/registry.ts';
+import { createUploads } from '../functions/uploads.ts';
+import { createSweeper } from '../images/sweeper.ts';
 import { Plans, versionKeyOf } from '../invoke/plan.ts';
 import { messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { SandboxPlan } from '../pool/plan.ts';
 import type { Base } from './base.ts';
 import type { Sandboxes } from './sandboxes.ts';
+
+/** Images that nothing uses any more are removed this often, and once soon after the start. */
+const SWEEP_INTERVAL_MS = 3_600_000;
 
 /** Code source, code cache, and what is known of each function. Rejects when the source is wrong and nothing is on disk. */
 export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
@@ -32,17 +39,31 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
   closing('code cache', () => cache.close());
   await checkSource(source, cache.list().length > 0, logger);
 
-  /** A version with live sandboxes stays: asked again when one of them is gone. */
-  const evict = async ({ name, version }: Bundle) => {
-    if (pool.isLive(versionKeyOf({ name, version }))) {
-      throw new WorkerFrontError('conflict', 'the version has live sandboxes');
+  /** A version that runs, or is about to, stays: asked again when a sandbox is gone. Its idle sandboxes go with it. */
+  const evict = ({ name, version }: Bundle) => {
+    if (!pool.evict(versionKeyOf({ name, version }))) {
+      throw new WorkerFrontError('conflict', 'the version is in use');
     }
     registry.evict(name, version);
+    // Not awaited: between the question and the bundle's removal nobody must have the chance to start it.
+    void evictions.add(() =>
+      removeEvicted(name, version).catch((error: unknown) => {
+        logger.warn({ function: name, version, reason: messageOf(error) }, 'image of an evicted version not removed');
+      }),
+    );
+  };
+  const evictions = new PQueue({ concurrency: 1 });
+  closing('evictions', () => evictions.onIdle());
+  const removeEvicted = async (name: string, version: string) => {
+    await pool.removed();
+    // A call may have fetched it again by now.
+    if (cache.list().some((bundle) => bundle.name === name && bundle.version === version)) return;
     await sandboxes.removeVersion(name, version);
   };
   sandboxes.events.onRemoved = () => {
     const limit = live.current.userCodeSizeLimit;
     if (limit >= 0 && cache.totalBytes() > limit) void cache.setLimit(limit);
+    void registry.sweep();
   };
 
   const registry = new Registry(
@@ -63,7 +84,7 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
         versions: (name) => bundlesOf(name),
       },
       // Bundle, image or stem, and one ready sandbox: what does not load never takes over.
-      prepare: (version) => pool.warm(plans.of(version, live.current).sandbox),
+      prepare: (version) => warm(version),
       retire: (version) => pool.retireVersion(versionKeyOf(version)),
       async discard({ name, version }) {
         if (pool.isLive(versionKeyOf({ name, version }))) return false;
@@ -74,6 +95,7 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
   );
   closing('functions', () => registry.close());
 
+  const warm = async (version: FunctionVersion) => pool.warm(plans.of(version, live.current).sandbox);
   const bundlesOf = (name: string) =>
     cache
       .list()
@@ -92,15 +114,35 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     prepareVersion,
   });
 
+  const deployments = createDeployments({
+    source,
+    registry,
+    uploads: await createUploads(
+      { root: join(config.dataDir, 'uploads'), maxBytes: config.uploadLimit, limits: DEFAULT_UNPACK_LIMITS },
+      { environments },
+    ),
+    checkSettings: (version) => void plans.of(version, live.current),
+    warm,
+    logger,
+  });
+
   metrics.observe({
     bundleBytes: () => cache.totalBytes(),
     functionsWithProblem: () => registry.problemCount,
   });
 
+  const sweeper = createSweeper(
+    { intervalMs: SWEEP_INTERVAL_MS, clock, logger },
+    { sweep: () => sandboxes.removeImages(cache.list()) },
+  );
+  sweeper.start();
+  closing('image sweeper', () => sweeper.close());
+
   return {
     source,
     registry,
     catalog,
+    deployments,
     plans,
     setSizeLimit: (bytes: number) => cache.setLimit(bytes),
     /** False: the settings have changed, sandboxes of this plan are not wanted any more. */
@@ -124,7 +166,7 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
         registry.evict(bundle.name, bundle.version);
         await sandboxes.removeVersion(bundle.name, bundle.version);
       }
-      await sandboxes.removeImages();
+      await sandboxes.removeImages([]);
     },
   };
 }

@@ -4,6 +4,7 @@ import { openChannelFolder } from '../channel/listener.ts';
 import { runDirOf } from '../config/config.ts';
 import { createFunctionImages, type FunctionImageRequest } from '../images/function-images.ts';
 import { createFunctionLayers } from '../images/function-layers.ts';
+import { createImageBytes } from '../images/image-bytes.ts';
 import { createRuntimeImages } from '../images/runtime-images.ts';
 import { createStartables } from '../images/startables.ts';
 import { DeathWatch } from '../pool/deaths.ts';
@@ -61,6 +62,8 @@ export async function composeSandboxes(base: Base) {
   );
   closing('builds behind calls', () => startables.close());
 
+  metrics.observe({ imageBytes: createImageBytes({ nodeId: node, clock }, engine) });
+
   const launcher = new Launcher(
     { node, extraLabels: config.containerLabels, clock, logger },
     {
@@ -102,13 +105,13 @@ export async function composeSandboxes(base: Base) {
       return new Set(built.map((image) => image.labels[LABELS.version] ?? ''));
     },
     /** Removes image and installed packages of a version. False while a container uses the image. */
-    async removeVersion(name: string, version: string): Promise<boolean> {
-      const gone = await images.remove(name, version);
-      if (gone) await layers.remove(name, version);
-      return gone;
+    removeVersion: (name: string, version: string): Promise<boolean> => startables.remove(name, version),
+    /** Removes all function images of this node but these, and outdated runtime images; what a container uses stays. */
+    async removeImages(keep: Iterable<{ name: string; version: string }>): Promise<void> {
+      await images.removeUnused(keep);
+      const removed = await runtimeImages.removeOutdated();
+      if (removed.length > 0) imageLogger.info({ images: removed }, 'outdated runtime images removed');
     },
-    /** Removes all function images of this node that nothing uses. */
-    removeImages: () => images.removeUnused([]),
   };
 }
 
