@@ -97,6 +97,18 @@ export class Redeploys {
     entry.versions = [...older, ...entry.versions];
   }
 
+  /** The function is not in the code source any more: no new calls, and all that is on this node goes. */
+  remove(name: string, entry: Entry | undefined): void {
+    this.#entries.delete(name);
+    if (entry?.current) this.#deps.retire(entry.current);
+    for (const version of entry?.versions ?? []) this.#doomed.add(version);
+    for (const bundle of this.#deps.bundles.versions?.(name) ?? []) this.#doomed.add(bundle);
+    this.#options.logger.info(
+      { function: name, version: entry?.current?.version },
+      'function is gone from the code source',
+    );
+  }
+
   close(): void {
     this.#closed = true;
   }
@@ -113,7 +125,7 @@ export class Redeploys {
     const object = await this.#deps.bundles.stat(name);
     if (this.isStale(name, entry, current)) return 'settled';
     if (object === undefined) {
-      this.#gone(name, entry, current);
+      this.remove(name, entry);
       return 'settled';
     }
     if (object.tag === current.bundle.tag) {
@@ -128,13 +140,6 @@ export class Redeploys {
       return 'settled';
     }
     return this.#takeNew(name, entry, current, object.tag);
-  }
-
-  #gone(name: string, entry: Entry, current: FunctionVersion): void {
-    this.#entries.delete(name);
-    this.#deps.retire(current);
-    for (const version of entry.versions) this.#doomed.add(version);
-    this.#options.logger.info({ function: name, version: current.version }, 'function is gone from the code source');
   }
 
   /** Prepares the changed object completely, then switches. The old version serves meanwhile, and on if this fails. */
@@ -223,5 +228,20 @@ export class Redeploys {
       entry.versions = entry.versions.filter((version) => version !== oldest);
       this.#doomed.add(oldest);
     }
+  }
+}
+
+/** The code source's bundle, or the newest on disk while the source is down. */
+export async function newestBundle(name: string, bundles: Bundles, logger: Logger): Promise<Bundle> {
+  try {
+    return (await bundles.fetchLatest(name)).bundle;
+  } catch (error) {
+    const known = bundles.latest(name);
+    if (!known || !hasCode(error, 'code_source_error')) throw error;
+    logger.warn(
+      { function: name, version: known.version, reason: error.message },
+      'code source is down: serving the version on disk',
+    );
+    return known;
   }
 }

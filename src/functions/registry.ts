@@ -9,7 +9,7 @@ import { SingleFlight } from '../lib/single-flight.ts';
 import { Doomed, type VersionName } from './doomed.ts';
 import { type Entry, type FunctionVersion, newEntry, type Problem, switchTo } from './entry.ts';
 import { readVersion } from './read-version.ts';
-import { type RedeployDeps, Redeploys } from './redeploy.ts';
+import { newestBundle, type RedeployDeps, Redeploys } from './redeploy.ts';
 
 export type { FunctionVersion } from './entry.ts';
 
@@ -41,6 +41,7 @@ export class Registry {
   readonly #loads = new SingleFlight<FunctionVersion>();
   readonly #checks = new SingleFlight<void>();
   readonly #redeploys: Redeploys;
+  readonly #doomed: Doomed;
   #closed = false;
 
   constructor(options: RegistryOptions, deps: RegistryDeps) {
@@ -237,7 +238,7 @@ export class Registry {
     const problem = this.#entries.get(name)?.problem;
     let tag = problem && (await this.#tagAfter(name, problem));
     try {
-      const bundle = await this.#newestBundle(name);
+      const bundle = await newestBundle(name, this.#deps.bundles, this.#options.logger);
       tag = bundle.tag;
       const lease = this.#deps.bundles.acquire?.(bundle);
       // Not before those who wait for this version had their chance to hold the bundle themselves.
@@ -279,21 +280,6 @@ export class Registry {
       this.#entries.set(name, { ...(entry ?? newEntry()), problem });
       const dropped = this.#broken.set(name, true);
       if (dropped !== undefined) this.#entries.delete(dropped);
-    }
-  }
-
-  /** The code source's bundle, or the newest on disk while the source is down. */
-  async #newestBundle(name: string): Promise<Bundle> {
-    try {
-      return (await this.#deps.bundles.fetchLatest(name)).bundle;
-    } catch (error) {
-      const known = this.#deps.bundles.latest(name);
-      if (!known || !hasCode(error, 'code_source_error')) throw error;
-      this.#options.logger.warn(
-        { function: name, version: known.version, reason: error.message },
-        'code source is down: serving the version on disk',
-      );
-      return known;
     }
   }
 }
