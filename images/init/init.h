@@ -4,7 +4,8 @@
  *   main.c        start, signals, the loop
  *   channel.c     the connection to the daemon: dial, hello, its frames
  *   invocation.c  invocations in flight: start, cancel, the end of one
- *   runtime.c     runtime processes: spares, the template, their death
+ *   runtime.c     runtime processes: start, load, death
+ *   spares.c      process isolation: spares, the template, what comes between two invocations
  *   link.c        frames of a runtime, none of them trusted
  *   output.c      stdout and stderr, tied to invocations and limited
  *   processes.c   starting and killing processes
@@ -176,16 +177,24 @@ void runtime_up(struct runtime *r, struct slice environment, bool can_fork);
 /* A runtime could not load the handler. */
 void runtime_load_failed(struct runtime *r, struct failure *failure);
 void runtimes_bury(void);
-struct runtime *runtime_for_start(void);
 void runtime_loaded(struct runtime *r);
 void runtime_reaped(pid_t pid, int status);
 void runtime_knows_pid(struct runtime *r, pid_t pid);
 void runtime_break(struct runtime *r, const char *what);
-void runtime_spent(struct runtime *r);
-void runtimes_tick(int64_t now);
-int64_t runtimes_next(void);
 void runtime_kill(struct runtime *r);
 void runtime_death(const struct runtime *r, struct failure *failure, char message[256]);
+
+/* A new runtime without a process; `theirs` gets its ends of link, stdout and stderr. NULL: no descriptors. */
+struct runtime *runtime_add(int theirs[3]);
+void close_three(int fds[3]);
+
+/* spares.c */
+struct runtime *runtime_for_start(void);
+/* Its one invocation has ended: it is killed, and what it left is cleaned up before the next start. */
+void runtime_spent(struct runtime *r);
+void spare_failed(void);
+void runtimes_tick(int64_t now);
+int64_t runtimes_next(void);
 
 /* link.c */
 void link_read(struct runtime *r);

@@ -13,10 +13,12 @@
 #include "init.h"
 
 #define MAX_PROCESSES 65536
+#define PF_EXITING 0x4u
 
 struct process {
   pid_t pid, parent;
   char state;
+  bool dying; /* SIGKILL has reached it, though it is still there */
   bool kept, ours, judged;
 };
 
@@ -74,7 +76,14 @@ static bool read_process(pid_t pid, struct process *p) {
   /* The name may hold anything, also ") R 1": what follows its last bracket counts. */
   char *after = strrchr(text, ')');
   int parent;
-  if (after == NULL || sscanf(after, ") %c %d", &p->state, &parent) != 2) return false;
+  unsigned int flags = 0;
+  unsigned long long pending = 0;
+  if (after == NULL) return false;
+  /* proc(5): state, ppid, then flags (9) and pending signals (31). */
+  int got_fields = sscanf(after, ") %c %d %*s %*s %*s %*s %u %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+                          "%*s %*s %*s %*s %*s %llu", &p->state, &parent, &flags, &pending);
+  if (got_fields < 2) return false;
+  p->dying = p->state == 'Z' || p->state == 'X' || (flags & PF_EXITING) || (pending & (1ull << (SIGKILL - 1)));
   p->pid = pid;
   p->parent = parent;
   p->kept = p->ours = p->judged = false;
@@ -109,6 +118,12 @@ static bool is_kept_root(pid_t pid) {
   return false;
 }
 
+/* A spare that an invocation has killed must not get the next one. */
+static void mark_dying(pid_t pid) {
+  for (struct runtime *r = sandbox.runtimes; r; r = r->next)
+    if (r->pid == pid && !r->dead) r->killed = true;
+}
+
 static struct process *find_process(struct process *list, size_t count, pid_t pid) {
   for (size_t i = 0; i < count; i++)
     if (list[i].pid == pid) return &list[i];
@@ -140,6 +155,7 @@ size_t processes_kill_strangers(bool stop_first) {
     for (size_t i = 0; i < count; i++) {
       struct process *p = &list[i];
       judge(list, count, p, 0);
+      if (p->dying) mark_dying(p->pid);
       if (p->kept || p->state == 'Z' || p->state == 'X') continue;
       if (!sandbox.process_one && !p->ours) continue;
       found++;
