@@ -1,4 +1,4 @@
-import { messageOf } from '../lib/errors.ts';
+import { hasCode, messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { BundleIndex, IndexEntry } from './bundle-index.ts';
 
@@ -57,7 +57,8 @@ export class Eviction {
         }
       } catch (error) {
         kept.add(victim);
-        log.warn({ function: name, version, reason: messageOf(error) }, 'bundle could not be evicted');
+        const level = hasCode(error, 'conflict') ? 'debug' : 'warn';
+        log[level]({ function: name, version, reason: messageOf(error) }, 'bundle could not be evicted');
       }
     }
   }

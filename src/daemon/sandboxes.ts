@@ -1,6 +1,6 @@
 import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openChannelFolder } from '../channel/listener.ts';
+import { checkRunDir, openChannelFolder } from '../channel/listener.ts';
 import { runDirOf } from '../config/config.ts';
 import { createFunctionImages, type FunctionImageRequest } from '../images/function-images.ts';
 import { createFunctionLayers } from '../images/function-layers.ts';
@@ -26,6 +26,7 @@ export async function composeSandboxes(base: Base) {
   const nodeLabels = { [LABELS.node]: node };
   const logger = base.logger.child({ part: 'pool' });
   const runDir = runDirOf(config, node);
+  checkRunDir(runDir);
   const stemDir = join(config.dataDir, 'stems');
 
   await removeLeftOvers(engine, nodeLabels, [runDir, stemDir]);

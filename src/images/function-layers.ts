@@ -5,6 +5,7 @@ import { dirname, join, relative, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { extract } from 'tar-stream';
 import type { ContainerEngine } from '../containers/engine.ts';
+import { systemCode } from '../lib/errors.ts';
 import { isFolder } from '../lib/folders.ts';
 import { folderEntries } from './build-context.ts';
 import { bundleFacts } from './bundle-facts.ts';
@@ -76,7 +77,15 @@ export function createFunctionLayers(options: FunctionLayersOptions, engine: Lay
     },
 
     async remove(name, version) {
-      await rm(placeOf(name, version), { recursive: true, force: true });
+      const aside = join(options.dir, '.staging', randomUUID());
+      await mkdir(dirname(aside), { recursive: true });
+      try {
+        // At once: who reads it meanwhile must not find a half.
+        await rename(placeOf(name, version), aside);
+      } catch (error) {
+        if (systemCode(error) !== 'ENOENT') throw error;
+      }
+      await rm(aside, { recursive: true, force: true });
     },
   };
 }

@@ -38,7 +38,7 @@ describe('planOf', () => {
         env: { A: '1' },
         resultLimit: NODE.responseLimit,
         logLimit: NODE.logLimit,
-        dependencies: 'last',
+        dependencies: 'first',
       },
     });
   });
@@ -53,7 +53,7 @@ describe('planOf', () => {
 
   it("puts the installed packages first where the bundle's own were made for another version of the language", () => {
     const { sandbox } = planOf(aVersion('one', {}, true), NODE, undefined);
-    expect(sandbox).toMatchObject({ aliased: true, load: { dependencies: 'first' } });
+    expect(sandbox).toMatchObject({ aliased: true, load: { dependencies: 'last' } });
   });
 
   it('tells versions and settings apart by its key', () => {

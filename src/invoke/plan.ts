@@ -53,7 +53,8 @@ export function planOf(version: FunctionVersion, node: PlanSettings, runtime: st
         env: settings.env,
         resultLimit: settings.responseLimit,
         logLimit: settings.logLimit,
-        dependencies: version.environment.aliased ? 'first' : 'last',
+        // Binary packages that the bundle brings were made for the language version that it names.
+        dependencies: version.environment.aliased ? 'last' : 'first',
       },
     },
   };

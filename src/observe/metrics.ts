@@ -16,8 +16,8 @@ export interface MetricSources {
   queueLength(): number;
   /** Bytes of unpacked code on disk. */
   bundleBytes(): number;
-  /** Bytes of function images, as the engine counts them. */
-  imageBytes(): number;
+  /** Bytes of function images beyond the runtime images that they are made from. */
+  imageBytes(): number | Promise<number>;
   /** Functions whose newest object in the code source is not served. */
   functionsWithProblem(): number;
 }
@@ -82,13 +82,15 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   const sources: Partial<MetricSources> = {};
   let httpInFlight = 0;
 
-  const addGauge = (name: string, help: string, read: () => number | undefined) => {
-    const gauge: Gauge = new Gauge({ name, help, registers, collect: () => gauge.set(read() ?? 0) });
+  const addGauge = (name: string, help: string, read: () => number | Promise<number> | undefined) => {
+    const gauge: Gauge = new Gauge({ name, help, registers, collect: async () => gauge.set((await read()) ?? 0) });
   };
   addGauge('worker_front_http_requests_in_flight', 'HTTP requests that are being served', () => httpInFlight);
   addGauge('worker_front_queue_length', 'Calls that wait for a sandbox', () => sources.queueLength?.());
   addGauge('worker_front_bundle_bytes', 'Unpacked code on disk', () => sources.bundleBytes?.());
-  addGauge('worker_front_image_bytes', 'Function images on disk', () => sources.imageBytes?.());
+  addGauge('worker_front_image_bytes', 'Function images on disk, without the runtime images below them', () =>
+    sources.imageBytes?.(),
+  );
   addGauge('worker_front_functions_with_problem', 'Functions whose newest object is not served', () =>
     sources.functionsWithProblem?.(),
   );

@@ -1,6 +1,6 @@
-import { copyFile, link, mkdir, opendir, readlink, rm, symlink } from 'node:fs/promises';
+import { access, copyFile, link, mkdir, opendir, readlink, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemCode } from '../lib/errors.ts';
+import { systemCode, WorkerFrontError } from '../lib/errors.ts';
 
 /** One folder to appear under `/function`: `code`, or what an image build has installed. */
 export interface CodeLayer {
@@ -16,7 +16,8 @@ export interface FunctionFolders {
   make(dir: string): Promise<void>;
   /**
    * Puts a version's files into the folder, where the sandbox sees them at once. Files are hard links: no bytes are
-   * copied where the file system allows it (another one gets copies).
+   * copied where the file system allows it (another one gets copies). Rejects with `sandbox_lost` when a layer is
+   * taken away meanwhile.
    */
   fill(dir: string, layers: readonly CodeLayer[]): Promise<void>;
   /** Idempotent. */
@@ -28,7 +29,14 @@ export const functionFolders: FunctionFolders = {
     await mkdir(join(dir, 'code'), { recursive: true, mode: 0o755 });
   },
   async fill(dir, layers) {
-    for (const layer of layers) await linkTree(layer.dir, join(dir, layer.name));
+    try {
+      for (const layer of layers) await linkTree(layer.dir, join(dir, layer.name));
+      // Layers vanish as a whole, by their name: one that is there still was not emptied while it was read.
+      for (const layer of layers) await access(layer.dir);
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error;
+      throw new WorkerFrontError('sandbox_lost', 'the code was removed from this node meanwhile', { cause: error });
+    }
   },
   async remove(dir) {
     await rm(dir, { recursive: true, force: true });

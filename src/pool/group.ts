@@ -21,6 +21,8 @@ export interface GroupContext {
   remove(sandbox: Sandbox): void;
 }
 
+/** What a sandbox's other calls get after one of them has timed out or has spoilt it, in milliseconds. */
+const NEIGHBOUR_GRACE_MS = 10_000;
 const NO_TIMINGS: StartTimings = { build: 0, create: 0, start: 0, load: 0 };
 /** A sandbox that is lost while it is made (killed from outside) is made again this often for the same caller. */
 const MAX_LOSSES = 2;
@@ -80,6 +82,13 @@ export class SandboxGroup {
     return this.#startable;
   }
 
+  /** True when nothing runs, waits or is being made here: whatever lives is idle. */
+  get isIdle(): boolean {
+    if (this.starting > 0 || this.#waiters.length > 0 || this.#preparing !== undefined) return false;
+    for (const { state } of this.#members) if (state !== 'ready') return false;
+    return true;
+  }
+
   /** True when nothing lives or waits here. */
   get isEmpty(): boolean {
     return this.size === 0 && this.#waiters.length === 0 && this.#preparing === undefined;
@@ -125,10 +134,22 @@ export class SandboxGroup {
     return startable;
   }
 
-  /** The image is gone from the engine, or something better is there: the next start looks again. */
+  /** The image is gone from the engine: it is looked for again now when somebody needs it, else at the next start. */
   forgetStartable(): void {
     this.#startable = undefined;
-    if (this.#waiters.length > 0) this.#ensureStartable();
+    if (this.#waiters.length > 0 || this.target > 0) this.#ensureStartable();
+  }
+
+  /** Something better may be there: looks, and goes on with what it has until then. */
+  lookAgain(): void {
+    if (this.#startable === undefined) return;
+    this.#context.startable(this.plan).then(
+      (better) => {
+        if (this.#startable !== undefined) this.#startable = better;
+      },
+      // What it has goes on; who starts from it hears what is wrong.
+      () => undefined,
+    );
   }
 
   /** A sandbox of this plan has become ready. */
@@ -304,6 +325,7 @@ export class SandboxGroup {
     }
     if (sandbox.inFlight > 0) {
       if (sandbox.state === 'busy') this.#offer(sandbox);
+      else if (fate === 'discard') this.#endAfterGrace(sandbox);
       return;
     }
     if (sandbox.state === 'busy') {
@@ -312,6 +334,13 @@ export class SandboxGroup {
       return;
     }
     this.#drop(sandbox);
+  }
+
+  /** Its other calls may finish, new ones go elsewhere; what still runs after the grace period is lost. */
+  #endAfterGrace(sandbox: Sandbox): void {
+    this.#context.clock.after(NEIGHBOUR_GRACE_MS, () => {
+      if (sandbox.inFlight > 0) void sandbox.channel?.close();
+    });
   }
 
   #drop(sandbox: Sandbox): void {

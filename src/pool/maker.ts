@@ -67,18 +67,22 @@ export class SandboxMaker {
     reservation: Reservation,
   ): Promise<Sandbox> {
     const { launcher, stems } = this.#deps;
+    const made = { name: plan.functionName, version: plan.version };
     const sandbox = image
       ? await launcher.launch({
           image,
           imageName,
           namePrefix: imageName,
           plan,
-          function: { name: plan.functionName, version: plan.version },
+          function: made,
           initTimeoutMs: plan.initTimeoutMs,
           reservation,
         })
-      : await stems.launch(plan, reservation, (folder) => this.#deps.folders.fill(folder, layers ?? []));
-    sandbox.imageName = imageName;
+      : await stems.launch(plan, reservation, {
+          function: made,
+          imageName,
+          fill: (folder) => this.#deps.folders.fill(folder, layers ?? []),
+        });
     try {
       await launcher.load(sandbox, plan);
       return sandbox;

@@ -157,13 +157,28 @@ export class Pool {
 
   /** The version can be started in a better way than before. */
   lookAgain(versionKey: string): void {
-    for (const group of this.#groups.values()) if (group.plan.versionKey === versionKey) group.forgetStartable();
+    for (const group of this.#groups.values()) if (group.plan.versionKey === versionKey) group.lookAgain();
   }
 
   /** True while a sandbox of the version lives, or a caller waits for one. */
   isLive(versionKey: string): boolean {
     for (const group of this.#all()) if (group.plan.versionKey === versionKey && !group.isEmpty) return true;
     return false;
+  }
+
+  /**
+   * Takes a version away if nothing of it runs, waits or is being made: it is retired before this returns, and its
+   * idle sandboxes go. False, and nothing is done, when it is in use.
+   */
+  evict(versionKey: string): boolean {
+    for (const group of this.#all()) if (group.plan.versionKey === versionKey && !group.isIdle) return false;
+    this.retireVersion(versionKey);
+    return true;
+  }
+
+  /** Resolves when the sandboxes that are going now are gone. */
+  async removed(): Promise<void> {
+    await this.#removals.current();
   }
 
   /** One round of the reaper now: settings have changed. */

@@ -33,6 +33,11 @@ export class Removals {
     this.#running.set(sandbox, removal);
   }
 
+  /** Resolves when the removals that run now have ended. */
+  async current(): Promise<void> {
+    await Promise.allSettled([...this.#running.values()]);
+  }
+
   /** Resolves when no removal runs. */
   async idle(): Promise<void> {
     while (this.#running.size > 0) await Promise.allSettled(this.#running.values());

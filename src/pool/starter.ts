@@ -86,7 +86,8 @@ export class Starter {
   #startSpares(): void {
     if (this.#hungry.size > 0 || this.#spareStarts >= MAX_SPARE_STARTS) return;
     const stem = this.#deps.stems.wanted;
-    if (stem) {
+    // One that does not fit must not keep pre-warmed sandboxes from being made.
+    if (stem && this.#deps.budget.fits(stem.plan.limits.memoryBytes)) {
       this.#beginStem(stem);
       return;
     }
@@ -152,7 +153,6 @@ export class Starter {
   }
 
   #beginStem(kind: StemKind): void {
-    if (!this.#deps.budget.fits(kind.plan.limits.memoryBytes)) return;
     this.#spareStarts += 1;
     this.#track(
       this.#deps.stems.start(kind).finally(() => {

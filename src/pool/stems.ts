@@ -43,6 +43,13 @@ export interface StemKind {
   backoff: Backoff;
 }
 
+/** The one function that a sandbox from a runtime image is made for. */
+export interface GivenFunction {
+  function: { name: string; version: string };
+  imageName: string;
+  fill(folder: string): Promise<void>;
+}
+
 /** A kind that no call has asked for this long is not in use any more, in milliseconds. */
 const IN_USE_MS = 10 * 60_000;
 
@@ -123,21 +130,18 @@ export class Stems {
   }
 
   /** Starts a sandbox from a runtime image, with a function folder that is filled before or after. */
-  async launch(
-    plan: ContainerPlan,
-    reservation: Reservation,
-    fill?: (folder: string) => Promise<void>,
-  ): Promise<Sandbox> {
+  async launch(plan: ContainerPlan, reservation: Reservation, given?: GivenFunction): Promise<Sandbox> {
     const folder = join(this.#options.dir, randomUUID());
     try {
       const image = await this.#deps.runtimeImage(plan.environment);
       await this.#deps.folders.make(folder);
-      await fill?.(folder);
+      await given?.fill(folder);
       const sandbox = await this.#deps.launcher.launch({
         image,
-        imageName: '',
-        namePrefix: `hf_stem-${plan.environment}`,
+        imageName: given?.imageName ?? '',
+        namePrefix: given?.imageName ?? `hf_stem-${plan.environment}`,
         plan,
+        ...(given && { function: given.function }),
         functionDir: folder,
         initTimeoutMs: this.#options.initTimeoutMs(),
         reservation,
