@@ -12,6 +12,8 @@ import { socketTransport } from './transport.ts';
 
 /** Linux' limit for the path of a Unix socket. Node.js cuts longer ones without a word. */
 const MAX_SOCKET_PATH = 107;
+/** Characters of a sandbox's id. */
+export const SANDBOX_ID_LENGTH = 16;
 const MAX_HELLO_BYTES = 64 * 1024;
 /** Connections that have not said hello yet. Init makes one; more can only come from user code. */
 const MAX_SILENT = 4;
@@ -55,11 +57,7 @@ export async function openChannelFolder(options: ChannelFolderOptions): Promise<
   }
   const dir = join(runDir, sandboxId);
   const path = join(dir, 'channel.sock');
-  const length = Buffer.byteLength(path);
-  if (length > MAX_SOCKET_PATH) {
-    const message = `RUN_DIR is too long: a socket's path would have ${length} bytes, at most ${MAX_SOCKET_PATH} are possible`;
-    throw new WorkerFrontError('invalid_setting', message, { details: { setting: 'RUN_DIR' } });
-  }
+  checkSocketPath(path);
   const token = options.token ?? randomBytes(32).toString('hex');
   const listener = new Listener(dir, token, options);
   try {
@@ -70,6 +68,18 @@ export async function openChannelFolder(options: ChannelFolderOptions): Promise<
     throw error;
   }
   return listener;
+}
+
+/** Rejects with `invalid_setting` when channel folders below `runDir` would have sockets that can't be. For the start of the daemon. */
+export function checkRunDir(runDir: string): void {
+  checkSocketPath(join(runDir, 'x'.repeat(SANDBOX_ID_LENGTH), 'channel.sock'));
+}
+
+function checkSocketPath(path: string): void {
+  const length = Buffer.byteLength(path);
+  if (length <= MAX_SOCKET_PATH) return;
+  const message = `RUN_DIR is too long: a socket's path would have ${length} bytes, at most ${MAX_SOCKET_PATH} are possible; give a shorter one`;
+  throw new WorkerFrontError('invalid_setting', message, { details: { setting: 'RUN_DIR' } });
 }
 
 async function prepareFolder(runDir: string, dir: string, options: ChannelFolderOptions): Promise<void> {

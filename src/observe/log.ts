@@ -1,6 +1,7 @@
 import pino, { type DestinationStream } from 'pino';
 import type { Logger } from '../lib/logger.ts';
 import { type LogFileOptions, openLogFile } from './log-file.ts';
+import { openStdoutLog } from './stdout-log.ts';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
@@ -26,7 +27,9 @@ const REDACTED = [...SECRETS, ...SECRETS.map((name) => `headers.${name}`), ...SE
 
 /** Opens the log. Rejects with Node's error when the file cannot be written. */
 export function createLog(options: LogOptions): Log {
-  const target = options.file ? openLogFile(options.file) : stdout();
+  const target = options.file
+    ? openLogFile(options.file)
+    : openStdoutLog({ delayMs: process.stdout.isTTY ? 0 : undefined });
   const logger = createLogger(options.level, target);
   const onExit = () => target.flush();
   process.once('exit', onExit);
@@ -50,26 +53,4 @@ export function createLogger(level: LogLevel, stream: DestinationStream): Logger
     },
     stream,
   );
-}
-
-/** stdout: at once on a terminal, in batches otherwise. */
-function stdout() {
-  const stream = pino.destination({
-    dest: 1,
-    ...(process.stdout.isTTY ? { sync: true } : { sync: false, minLength: 4096, periodicFlush: 100 }),
-  });
-  let closed = false;
-  return {
-    write(line: string) {
-      if (!closed) stream.write(line);
-    },
-    flush() {
-      if (!closed) stream.flushSync();
-    },
-    close() {
-      if (closed) return;
-      stream.flushSync();
-      closed = true;
-    },
-  };
 }

@@ -43,9 +43,14 @@ export interface CliResult {
   stderr: string;
 }
 
-/** Runs `worker-front <args>` to its end. */
+/** A command that takes longer hangs. */
+const LIMIT_MS = 60_000;
+
+/** Runs `worker-front <args>` to its end; one that hangs is ended, and gives `signal`. */
 export async function cli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
-  return await startCli(args, options).ended;
+  const { child, ended } = startCli(args, options);
+  const timer = setTimeout(() => child.kill('SIGTERM'), LIMIT_MS);
+  return await ended.finally(() => clearTimeout(timer));
 }
 
 /** Starts `worker-front <args>`; for what is to be signalled while it runs. */

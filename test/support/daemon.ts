@@ -43,7 +43,7 @@ export interface TestDaemon extends AsyncDisposable {
 
 /** Starts the compiled daemon as a process of its own on a free port, with a node id of its own. */
 export async function startDaemon(settings: DaemonSettings): Promise<TestDaemon> {
-  const dataDir = settings.dataDir ?? (await mkdtemp(join(tmpdir(), 'wf-')));
+  const dataDir = settings.dataDir ?? (await mkdtemp(join(tmpdir(), 'worker-front-e2e-')));
   const node = await nodeIdIn(dataDir);
   const child = spawn(process.execPath, [ENTRY, 'start', '0'], {
     cwd: dataDir,
