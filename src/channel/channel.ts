@@ -2,6 +2,7 @@ import { type Deferred, deferred } from '../lib/deferred.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { type Logger, silentLogger } from '../lib/logger.ts';
 import { encodeFrame, type FrameDecoder, type FrameHeader, ProtocolError } from './frames.ts';
+import { initFailed, lostError } from './load-errors.ts';
 import {
   type CancelReason,
   type Failure,
@@ -292,16 +293,4 @@ export class SandboxChannel {
     this.#closed.resolve(this.#end);
     for (const callback of this.#closeCallbacks) callback(this.#end);
   }
-}
-
-function lostError(reason: string): WorkerFrontError {
-  return new WorkerFrontError('sandbox_lost', `the sandbox was lost: ${reason}`, { details: { reason } });
-}
-
-function initFailed(failure: Failure, output: string): WorkerFrontError {
-  const { kind, errorType, message, trace, exitCode, signal, oomKills } = failure;
-  const said = message ?? (signal === undefined ? `the process exited with ${exitCode}` : `the process got ${signal}`);
-  return new WorkerFrontError('init_failed', `the handler does not load: ${errorType ? `${errorType}: ` : ''}${said}`, {
-    details: { kind, errorType, message, trace, exitCode, signal, oomKills, output: output || undefined },
-  });
 }

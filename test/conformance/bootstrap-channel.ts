@@ -7,6 +7,8 @@ import { encodeFrame, FrameDecoder, type FrameHeader } from '../../src/channel/f
 import { openChannelFolder } from '../../src/channel/listener.ts';
 import { type BootstrapFixture, failureOf, loadRequest, MIB, session, valueOf } from './bootstrap-fixture.ts';
 
+const START = { type: 'start', id: 'i1', deadlineMs: 1000, requestId: null };
+
 /** What init does when the daemon misbehaves, is slow, or goes away. Nothing here depends on the language. */
 export function describeChannel(makeFixture: () => BootstrapFixture): void {
   let fixture: BootstrapFixture;
@@ -107,13 +109,12 @@ export function describeChannel(makeFixture: () => BootstrapFixture): void {
       bytes.writeUInt32LE(body, 4);
       return [bytes];
     };
-    const start = { type: 'start', id: 'i1', deadlineMs: 1000, requestId: null };
     test.each<[string, Uint8Array[]]>([
       ['a header that is not JSON', [...prefix(4, 0), Buffer.from('abcd')]],
       ['a header that is too long', prefix(MIB + 1, 0)],
       ['a body that is too long', prefix(2, 64 * MIB + 1)],
       ['an unknown type', encodeFrame({ type: 'nothing' })],
-      ['start before load', encodeFrame(start, Buffer.from('{}'))],
+      ['start before load', encodeFrame(START, Buffer.from('{}'))],
       ['load with a body', encodeFrame({ type: 'load', ...load }, Buffer.from('x'))],
       ['load twice', [...encodeFrame({ type: 'load', ...load }), ...encodeFrame({ type: 'load', ...load })]],
       ['load without version', encodeFrame({ type: 'load', ...load, version: null })],
@@ -125,9 +126,9 @@ export function describeChannel(makeFixture: () => BootstrapFixture): void {
     });
 
     test.each<[string, object]>([
-      ['an id of a wrong form', { ...start, id: 'a"b' }],
-      ['an id that is too long', { ...start, id: 'a'.repeat(65) }],
-      ['no id', { ...start, id: undefined }],
+      ['an id of a wrong form', { ...START, id: 'a"b' }],
+      ['an id that is too long', { ...START, id: 'a'.repeat(65) }],
+      ['no id', { ...START, id: undefined }],
     ])('start with %s', async (_, header) => {
       const daemon = await rawDaemon(fixture);
       await daemon.load();
@@ -139,7 +140,7 @@ export function describeChannel(makeFixture: () => BootstrapFixture): void {
       const daemon = await rawDaemon(fixture);
       await daemon.load();
       for (const id of ['a', 'b']) {
-        for (const bytes of encodeFrame({ ...start, id }, Buffer.from('{"do":"hang"}'))) daemon.socket.write(bytes);
+        for (const bytes of encodeFrame({ ...START, id }, Buffer.from('{"do":"hang"}'))) daemon.socket.write(bytes);
       }
       expect(await daemon.exited).toBe(70);
     });
@@ -149,8 +150,7 @@ export function describeChannel(makeFixture: () => BootstrapFixture): void {
     test('frames cut into single bytes', async () => {
       const daemon = await rawDaemon(fixture);
       await daemon.load();
-      const header = { type: 'start', id: 'i1', deadlineMs: 1000, requestId: null };
-      for (const byte of Buffer.concat(encodeFrame(header, Buffer.from('{"do":"echo","value":"x"}')))) {
+      for (const byte of Buffer.concat(encodeFrame(START, Buffer.from('{"do":"echo","value":"x"}')))) {
         daemon.socket.write(Buffer.of(byte));
         await new Promise(setImmediate);
       }
@@ -163,7 +163,7 @@ export function describeChannel(makeFixture: () => BootstrapFixture): void {
       const before = await daemon.memory();
       daemon.socket.pause();
       const event = Buffer.from('{"do":"child","command":"head -c 100000000 /dev/zero"}');
-      for (const bytes of encodeFrame({ type: 'start', id: 'i1', deadlineMs: 1, requestId: null }, event)) {
+      for (const bytes of encodeFrame(START, event)) {
         daemon.socket.write(bytes);
       }
       await daemon.stalled();
@@ -171,6 +171,18 @@ export function describeChannel(makeFixture: () => BootstrapFixture): void {
       daemon.socket.resume();
       expect((await daemon.next('done')).body.toString()).toBe('0');
       expect(daemon.logBytes()).toBe(100_000_000);
+    });
+
+    test('output beyond the limit does not even reach it', async () => {
+      const daemon = await rawDaemon(fixture);
+      await daemon.load({ logLimit: 1000 });
+      const done = daemon.next('done');
+      for (const bytes of encodeFrame(START, Buffer.from('{"do":"lines","count":2000}'))) {
+        daemon.socket.write(bytes);
+      }
+      await done;
+      expect(daemon.logBytes()).toBe(1000);
+      expect(daemon.droppedBytes()).toBe(Array.from({ length: 2000 }, (_, i) => `line ${i}\n`).join('').length - 1000);
     });
 
     test('cancel behind an event that nobody reads', async () => {
@@ -203,8 +215,12 @@ async function rawDaemon(fixture: BootstrapFixture) {
 
   const waiting: { type: string; resolve: (frame: { header: FrameHeader; body: Buffer }) => void }[] = [];
   let logBytes = 0;
+  let droppedBytes = 0;
   const decoder = new FrameDecoder((header, body) => {
-    if (header['type'] === 'log') logBytes += body.length;
+    if (header['type'] === 'log') {
+      logBytes += body.length;
+      droppedBytes += Number(header['dropped'] ?? 0);
+    }
     for (const [index, { type, resolve }] of waiting.entries()) {
       if (header['type'] !== type) continue;
       waiting.splice(index, 1);
@@ -225,6 +241,7 @@ async function rawDaemon(fixture: BootstrapFixture) {
     exited: started.exited,
     memory: () => started.memory(),
     logBytes: () => logBytes,
+    droppedBytes: () => droppedBytes,
     /** Resolves when the runtime's side has not moved for a while: everything that could be buffered is. */
     async stalled() {
       for (let same = 0, last = -1; same < 5; ) {
