@@ -106,12 +106,14 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
     {
       invoker,
       functions: functions.catalog,
+      deployments: functions.deployments,
       configure: createRuntimeSettings(live, createSettingsFile(config)),
       clear: (what) => functions.clear(what),
       readiness: createReadiness({ engine, engineVersion: engineInfo.version, source, clock, warnings, logger }),
       metrics,
       logger: logger.child({ part: 'http' }),
       payloadLimit: () => live.current.payloadLimit,
+      uploadLimit: config.uploadLimit,
     },
   );
   closing('http', () => http.close(), config.shutdownTimeout * 1000);

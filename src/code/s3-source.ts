@@ -131,7 +131,9 @@ export function createS3Source(options: S3SourceOptions): WritableCodeSource {
       return writing(name, signal, async () => {
         const [{ PutObjectCommand }, client] = await load();
         const input = { Bucket, Key: keyOf(name), Body: zip, ContentType: 'application/zip' };
-        const reply = await client.send(new PutObjectCommand(input), { abortSignal: signal });
+        // The reply comes when all of the zip is there.
+        const waiting = { abortSignal: signal, requestTimeout: timeouts.body };
+        const reply = await client.send(new PutObjectCommand(input), waiting);
         return { name, tag: tagOf({ ...reply, ContentLength: zip.length }) };
       });
     },

@@ -1,4 +1,3 @@
-import type { Bundle } from '../code/bundle.ts';
 import type { SourceObject } from '../code/source.ts';
 import { abortable } from '../lib/abort.ts';
 import { BoundedMap } from '../lib/bounded-map.ts';
@@ -47,13 +46,13 @@ export class Registry {
   constructor(options: RegistryOptions, deps: RegistryDeps) {
     this.#options = options;
     this.#deps = deps;
-    const doomed = new Doomed({
+    this.#doomed = new Doomed({
       discard: (version) => deps.discard(version),
       isKept: ({ name, version }) =>
         this.#entries.get(name)?.versions.some((kept) => kept.version === version) === true,
       logger: options.logger,
     });
-    this.#redeploys = new Redeploys(options, deps, this.#entries, doomed);
+    this.#redeploys = new Redeploys(options, deps, this.#entries, this.#doomed);
   }
 
   /**
@@ -140,6 +139,29 @@ export class Registry {
     return before;
   }
 
+  /** Ends what a rollback has pinned: the next look takes what the code source holds, whatever that is. */
+  unpin(name: string): void {
+    const entry = this.#entries.get(name);
+    if (entry) entry.refused = undefined;
+  }
+
+  /** The function was deleted from the code source: new calls are refused, and all of it goes once nothing uses it. */
+  async remove(name: string): Promise<void> {
+    this.#remove(name);
+    const loading = this.#loads.running(name);
+    if (loading) {
+      // It may have read the object before that was deleted.
+      await Promise.allSettled([loading]);
+      this.#remove(name);
+    }
+    await this.sweep();
+  }
+
+  /** Removes versions that are not needed any more, as far as nothing uses them now. */
+  async sweep(): Promise<void> {
+    if (!this.#closed) await this.#doomed.sweep();
+  }
+
   /** A bundle was removed from this node: its version is gone with it. The next call fetches the function again. */
   evict(name: string, version: string): void {
     const entry = this.#entries.get(name);
@@ -170,6 +192,12 @@ export class Registry {
   async idle(): Promise<void> {
     await this.#loads.idle();
     await this.#checks.idle();
+  }
+
+  #remove(name: string): void {
+    this.#redeploys.remove(name, this.#entries.get(name));
+    this.#broken.delete(name);
+    this.#missing.set(name, this.#now());
   }
 
   #now(): number {

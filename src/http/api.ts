@@ -10,6 +10,8 @@ declare module 'fastify' {
     whileDraining?: boolean;
     /** Logged at debug level. */
     quiet?: boolean;
+    /** The handler reads the body itself, as a stream; `PAYLOAD_LIMIT` is not its limit. */
+    streamed?: boolean;
   }
 }
 

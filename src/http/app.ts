@@ -52,7 +52,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
         'internal error',
       );
     }
-    if (known.code === 'payload_too_large') lingerAfter(request, reply);
+    if (known.code === 'payload_too_large' || request.facts.config.streamed) lingerAfter(request, reply);
     const { status, headers, body } = errorReply(known, request.id);
     reply.code(status).headers(headers).send(body);
   };
@@ -62,7 +62,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     keepAliveTimeout: options.keepAliveTimeoutMs ?? 72_000,
-    requestTimeout: options.requestTimeoutMs ?? 120_000,
+    requestTimeout: options.requestTimeoutMs ?? 600_000,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: MAX_PARAM },

@@ -1,4 +1,5 @@
 import type { FunctionCatalog } from '../functions/catalog.ts';
+import type { Deployments } from '../functions/deployments.ts';
 import type { Invoker } from '../invoke/invocation.ts';
 import type { Logger } from '../lib/logger.ts';
 
@@ -10,7 +11,7 @@ export interface HttpOptions {
   apiTokens: readonly string[];
   /** Further names for the `Host` header while there is no token. */
   allowedHosts?: readonly string[];
-  /** Milliseconds a client has to send a whole request; 120,000 when left out. */
+  /** Milliseconds a client has to send a whole request; 600,000 when left out (a large upload). */
   requestTimeoutMs?: number;
   /** Milliseconds an idle connection stays open; 72,000 when left out (longer than the usual 60 s of load balancers). */
   keepAliveTimeoutMs?: number;
@@ -60,6 +61,7 @@ export interface HttpMetrics {
 export interface HttpDeps {
   invoker: Invoker;
   functions: FunctionCatalog;
+  deployments: Deployments;
   configure: RuntimeSettings;
   /** Removes this node's idle sandboxes and, if asked, images and bundles. */
   clear(options: { resetImages: boolean }): Promise<void>;
@@ -68,6 +70,8 @@ export interface HttpDeps {
   logger: Logger;
   /** Read at every request, as the limit can change at run time. Bytes. */
   payloadLimit: () => number;
+  /** Bytes of an uploaded zip. */
+  uploadLimit: number;
 }
 
 /** What routes get. */

@@ -39,6 +39,7 @@ test('is OpenAPI 3.1 and has every route', () => {
     '/execute',
     '/functions',
     '/functions/{name}',
+    '/functions/{name}/rollback',
     '/healthz',
     '/invocations/{id}',
     '/metrics',

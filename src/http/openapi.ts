@@ -35,7 +35,7 @@ export function documented(schema: FastifySchema) {
 
 interface Operation {
   operationId?: string;
-  requestBody?: { required?: boolean };
+  requestBody?: { required?: boolean; content?: Record<string, unknown> };
 }
 
 interface Document {
@@ -47,8 +47,8 @@ interface Document {
 const METHODS_WITH_BODY = new Set(['post', 'put', 'patch']);
 
 /**
- * One route may have many methods, each of which needs its own name: `getExecute`, `postExecute`, ... A body is never
- * required: without one, query parameters count.
+ * One route may have many methods, each of which needs its own name: `getExecute`, `postExecute`, ... A JSON body is
+ * never required: without one, query parameters count.
  */
 function withOperationIds<T extends Document>(document: T): T {
   for (const [path, operations] of Object.entries(document.paths ?? {})) {
@@ -56,7 +56,9 @@ function withOperationIds<T extends Document>(document: T): T {
     const name = words.map((word) => (word[0] ?? '').toUpperCase() + word.slice(1)).join('');
     for (const [method, { requestBody, ...operation }] of Object.entries(operations)) {
       const body =
-        requestBody && METHODS_WITH_BODY.has(method) ? { requestBody: { ...requestBody, required: false } } : {};
+        requestBody && METHODS_WITH_BODY.has(method)
+          ? { requestBody: { ...requestBody, required: !('application/json' in (requestBody.content ?? {})) } }
+          : {};
       operations[method] = { ...operation, operationId: `${method}${name}`, ...body };
     }
   }

@@ -2,14 +2,18 @@ import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { WorkerFrontError } from '../lib/errors.ts';
 
-type Done = (error: Error | null, body?: Buffer) => void;
+type Done = (error: Error | null, body?: Buffer | IncomingMessage) => void;
 
 /**
  * A body parser for every content type that keeps the bytes. The limit is asked for at each request; a body over it,
- * announced or chunked, ends in `payload_too_large` before its bytes are kept.
+ * announced or chunked, ends in `payload_too_large` before its bytes are kept. Routes that are `streamed` get the stream.
  */
 export function createBodyReader(payloadLimit: () => number) {
   return (request: FastifyRequest, payload: IncomingMessage, done: Done): void => {
+    if (request.facts.config.streamed) {
+      done(null, payload);
+      return;
+    }
     const limit = payloadLimit();
     if (Number(request.headers['content-length']) > limit) {
       done(tooLarge(limit));

@@ -119,6 +119,16 @@ export const functionDetailSchema = z
   })
   .meta({ id: 'FunctionDetail' });
 
+export const deploymentSchema = z
+  .object({
+    Name: z.string(),
+    Version: z.string().meta({ description: 'The version that serves now.' }),
+    Environment: z.string().meta({ description: 'The real environment, not an alias.' }),
+    Tag: z.string().meta({ description: 'Change tag of the object in the code source that it came from.' }),
+    Previous: z.string().nullable().meta({ description: 'The version that served before; null: none.' }),
+  })
+  .meta({ id: 'Deployment' });
+
 export const errorReplySchema = z
   .object({
     Error: z.literal(true),

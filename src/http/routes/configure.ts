@@ -91,7 +91,7 @@ export function configureRoute(app: Api, deps: Pick<HttpDeps, 'configure'>): voi
 function takePersist(patch: Record<string, unknown>): boolean | undefined {
   const name = ['persist', 'Persist', 'PERSIST'].find((spelling) => spelling in patch);
   if (name === undefined) return undefined;
-  const text = String(patch[name] ?? '').trim();
+  const text = String((patch[name] as string | number | boolean | null) ?? '').trim();
   delete patch[name];
   if (/^(true|1|yes|on)$/i.test(text)) return true;
   if (/^(false|0|no|off|)$/i.test(text)) return false;

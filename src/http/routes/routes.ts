@@ -2,6 +2,7 @@ import type { Api } from '../api.ts';
 import type { RouteDeps } from '../deps.ts';
 import { clearRoute } from './clear.ts';
 import { configureRoute } from './configure.ts';
+import { deleteRoute } from './delete-function.ts';
 import { executeRoute } from './execute.ts';
 import { functionRoute } from './function.ts';
 import { functionsRoute } from './functions.ts';
@@ -11,6 +12,8 @@ import { metricsRoute } from './metrics.ts';
 import { openapiRoute } from './openapi.ts';
 import { prepareRoute } from './prepare.ts';
 import { readyzRoute } from './readyz.ts';
+import { rollbackRoute } from './rollback-function.ts';
+import { uploadRoute } from './upload-function.ts';
 
 /** Adds every route. */
 export function addRoutes(app: Api, deps: RouteDeps): void {
@@ -20,6 +23,9 @@ export function addRoutes(app: Api, deps: RouteDeps): void {
   prepareRoute(app, deps);
   functionsRoute(app, deps);
   functionRoute(app, deps);
+  uploadRoute(app, deps);
+  deleteRoute(app, deps);
+  rollbackRoute(app, deps);
   invocationRoute(app, deps);
   healthzRoute(app);
   readyzRoute(app, deps);

@@ -1,4 +1,5 @@
 import type { FunctionCatalog } from '../../functions/catalog.ts';
+import type { Deployments } from '../../functions/deployments.ts';
 import type { InvocationRecord, InvocationRequest, InvocationResult, Invoker } from '../../invoke/invocation.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { HttpDeps, Readiness } from '../deps.ts';
@@ -92,9 +93,17 @@ export function createFakeDeps(changes: Partial<FakeDeps> = {}): FakeDeps {
       return Promise.resolve();
     },
   };
+  const deployments: Deployments = {
+    upload: () => Promise.reject(new Error('not faked')),
+    remove: () => Promise.reject(new Error('not faked')),
+    rollback: () => Promise.reject(new Error('not faked')),
+    checkWritable: () => undefined,
+  };
   const fakes: FakeDeps = {
     invoker,
     functions,
+    deployments,
+    uploadLimit: 1000,
     configure: {
       state: () => state,
       change(patch, { persist }) {

@@ -1,0 +1,46 @@
+import { z } from 'zod';
+import type { Api } from '../api.ts';
+import { deploymentView } from '../deployment-view.ts';
+import type { HttpDeps } from '../deps.ts';
+import { deploymentSchema, errorResponses, functionNameSchema } from '../schemas.ts';
+
+const schema = {
+  summary: 'Go back to the version before the current one',
+  description:
+    'It is made ready first, then serves until the object in the code source changes. Again: one version further back, as far as versions are kept (KEEP_VERSIONS). The code source stays as it is.',
+  tags: ['functions'],
+  params: z.object({ name: functionNameSchema }),
+  response: {
+    200: {
+      description: 'The earlier version serves.',
+      content: { 'application/json': { schema: deploymentSchema } },
+    },
+    ...errorResponses(
+      'function_not_found',
+      'conflict',
+      'invalid_function',
+      'build_failed',
+      'init_failed',
+      'too_many_requests',
+      'node_overloaded',
+      'engine_unavailable',
+      'code_source_error',
+      'init_timeout',
+      'build_timeout',
+      'storage_full',
+    ),
+  },
+};
+
+export function rollbackRoute(app: Api, deps: Pick<HttpDeps, 'deployments'>): void {
+  app.route({
+    method: 'POST',
+    url: '/functions/:name/rollback',
+    schema,
+    async handler(request) {
+      const { name } = request.params;
+      request.facts.functionName = name;
+      return deploymentView(await deps.deployments.rollback(name, { signal: request.facts.signal }));
+    },
+  });
+}
