@@ -95,6 +95,13 @@ describe('/configure with persist', () => {
     expect(readdirSync(dataDir)).toEqual(['settings.json']);
     expect(statSync(file).mode & 0o777).toBe(0o600);
   });
+
+  it('leaves alone what it does not know', async () => {
+    writeFileSync(file, '{"PORT": 80}');
+    const result = await running(start({ PORT: '81' })).change({ queue_limit: 7 }, persist);
+    expect(result.saved).toEqual({ values: { QUEUE_LIMIT: 7 }, overridden: [] });
+    expect(saved()).toEqual({ PORT: 80, QUEUE_LIMIT: 7 });
+  });
 });
 
 describe('flags, environment and .env', () => {

@@ -86,8 +86,9 @@ export function logPersisted({ used, overridden, problems }: PersistedFacts, log
   for (const problem of problems) logger.warn({ problem }, 'a saved setting is ignored');
 }
 
-export function createSettingsFile(config: Pick<Config, 'dataDir' | 'persisted'>): SettingsFile {
+export function createSettingsFile(config: Pick<Config, 'dataDir' | 'persisted' | 'live'>): SettingsFile {
   const path = pathIn(config.dataDir);
+  const names = liveNames(config.live);
   return {
     save(values) {
       const named = Object.entries(values).map(([key, value]) => [settingNameOf(key as LiveKey), value] as const);
@@ -103,8 +104,10 @@ export function createSettingsFile(config: Pick<Config, 'dataDir' | 'persisted'>
           throw notSaved(cause);
         }
       }
-      const overridden = Object.keys(all).filter((name) => config.persisted.given.has(name as SettingName));
-      return { values: all, overridden };
+      // Whatever else stands in the file stays there, and is ignored.
+      const known = Object.entries(all).filter(([name]) => names.has(name));
+      const overridden = known.map(([name]) => name).filter((name) => config.persisted.given.has(name as SettingName));
+      return { values: Object.fromEntries(known), overridden };
     },
   };
 }
