@@ -81,7 +81,7 @@ describe('signals', () => {
     await using source = await answerRaw(() => connected());
     const env = { CODE_SOURCE: source.origin, DATA_DIR: dir.path };
     const { child, ended } = startCli(['start', '0'], { env });
-    await waiting;
+    await Promise.race([waiting, ended.then((result) => expect.unreachable(JSON.stringify(result)))]);
     expect(await cli(['status'], { env })).toMatchObject({ code: 1, stderr: expect.stringMatching(/still starting/) });
     child.kill(signal);
     expect(await ended).toMatchObject({ code: signal === 'SIGTERM' ? 143 : 130 });

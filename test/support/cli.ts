@@ -8,8 +8,8 @@ import { SETTING_NAMES } from '../../src/config/settings.ts';
 
 /** The checkout. */
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-/** What `worker-front` is, compiled. */
-export const ENTRY = join(ROOT, 'dist/bin/worker-front.js');
+/** What `worker-front` is, compiled. Another folder than `dist` keeps a long test run apart from builds that go on meanwhile. */
+export const ENTRY = join(ROOT, process.env['WORKER_FRONT_TEST_DIST'] ?? 'dist', 'bin/worker-front.js');
 
 /** Marks everything that a test run makes on the engine. */
 export const TEST_RUN = process.env['WORKER_FRONT_TEST_RUN'] ?? `local-${process.pid}`;
