@@ -50,6 +50,15 @@ export function compiledDockerfile(language: Language, install: InstallFacts, im
   );
 }
 
+/**
+ * The Dockerfile with labels on its last image. As a line of their own they cost the classic builder 70 ms, as an
+ * option of the build 300. Values must need no quoting: digits, letters, `_`, `-`, `.`.
+ */
+export function withLabels(dockerfile: string, labels: Record<string, string>): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${value}"`);
+  return `${dockerfile}LABEL ${pairs.join(' ')}\n`;
+}
+
 const NPM_OPTIONS = '--omit=dev --no-audit --no-fund --no-update-notifier --cache /tmp/npm';
 const PIP_OPTIONS = '--no-cache-dir --disable-pip-version-check --root-user-action=ignore --no-warn-script-location';
 

@@ -7,7 +7,7 @@ import { type ContextEntry, folderEntries } from './build-context.ts';
 import { type BuildSettings, proxyArgs, settingsEntries } from './build-settings.ts';
 import { bundleFacts, type InstallFacts } from './bundle-facts.ts';
 import type { BuildLimits, DependencyImages } from './dependency-images.ts';
-import { codeDockerfile, compiledDockerfile } from './dockerfile.ts';
+import { codeDockerfile, compiledDockerfile, withLabels } from './dockerfile.ts';
 import type { FunctionImageRequest } from './function-images.ts';
 import { type BuildDeps, runBuild } from './image-build.ts';
 import { IMAGE_LABELS } from './labels.ts';
@@ -58,7 +58,12 @@ async function run(
   deps: FunctionBuildDeps,
 ): Promise<void> {
   const stage = dockerfile.includes('COPY --from=') ? `${deps.nodeId}-${randomUUID()}` : undefined;
-  await runBuild({ ...limits, tag: image, dockerfile, entries, labels, stage, pruneAlways: true }, deps.settings, deps);
+  const labelled = withLabels(dockerfile, labels);
+  await runBuild(
+    { ...limits, tag: image, dockerfile: labelled, entries, stage, pruneAlways: true },
+    deps.settings,
+    deps,
+  );
 }
 
 /**

@@ -12,7 +12,8 @@ export interface ImageBuild {
   tag: string;
   dockerfile: string;
   entries: readonly ContextEntry[];
-  labels: Record<string, string>;
+  /** Labels of the image that are not in the Dockerfile. */
+  labels?: Record<string, string>;
   buildArgs?: Record<string, string>;
   /**
    * Marks every layer; what is left over with this mark is removed after a failure. Nobody else may be using it.
@@ -57,7 +58,7 @@ export async function runBuild(build: ImageBuild, settings: BuildSettings, deps:
   const options: BuildOptions = {
     tag: build.tag,
     dockerfile: DOCKERFILE,
-    labels: build.labels,
+    ...(build.labels && { labels: build.labels }),
     ...(build.buildArgs && { buildArgs: build.buildArgs }),
     ...(settings.network && { network: settings.network }),
     ...(settings.memoryBytes && { memoryBytes: settings.memoryBytes }),

@@ -11,7 +11,7 @@ const KEPT_LINES = 40;
 
 type Build = { -readonly [Key in keyof FakeBuild]: FakeBuild[Key] };
 
-/** The images of the fake engine. Builds parse nothing: they record their context and leave the rest to `onBuild`. */
+/** The images of the fake engine. Builds run nothing: they record their context, take its labels, and leave the rest to `onBuild`. */
 export class ImageStore {
   readonly builds: FakeBuild[] = [];
   readonly #images = new Map<string, FakeImage>();
@@ -139,7 +139,7 @@ export class ImageStore {
     const sizeBytes = [...contents.values()].reduce((sum, content) => sum + content.length, 0);
     // As the engine's cache does: the same context gives the same image, unless it is told not to.
     const id = options.noCache ? undefined : digestOf(fingerprint(build));
-    return this.add(options.tag, { ...(id && { id }), labels: { ...options.labels }, sizeBytes }).id;
+    return this.add(options.tag, { ...(id && { id }), labels: labelsOf(build), sizeBytes }).id;
   }
 
   #nameIt(image: FakeImage, name: string): void {
@@ -171,6 +171,13 @@ async function readContext(context: Readable, contents: Map<string, Buffer>): Pr
     if (entry.header.type === 'file') contents.set(entry.header.name.replace(/^\.\//, ''), Buffer.concat(chunks));
   }
   return names;
+}
+
+/** Those of the request, and those of `LABEL name="value" ...` lines, which is all of a Dockerfile that the fake understands. */
+function labelsOf({ dockerfile, options }: FakeBuild): Record<string, string> {
+  const lines = dockerfile.split('\n').filter((line) => line.startsWith('LABEL '));
+  const pairs = lines.flatMap((line) => [...line.matchAll(/([\w.-]+)="([^"]*)"/g)]);
+  return { ...Object.fromEntries(pairs.map(([, name, value]) => [name, value])), ...options.labels };
 }
 
 function fingerprint({ options, contents }: FakeBuild): string {
