@@ -123,6 +123,7 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     ),
     checkSettings: (version) => void plans.of(version, live.current),
     warm,
+    onRemoved: (name) => metrics.forgetFunction(name),
     logger,
   });
 

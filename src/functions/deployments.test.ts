@@ -61,6 +61,7 @@ beforeEach(() => {
       warmed.push(version.version);
       await warm(version);
     },
+    onRemoved: (name) => void source.log.push(`forget ${name}`),
     logger: { info: () => undefined } as never,
   });
 });
@@ -237,7 +238,7 @@ describe('remove', () => {
   it('deletes it in the source and here', async () => {
     await put('1');
     await deployments.remove('f');
-    expect(source.log).toEqual(['put f 1', 'delete f']);
+    expect(source.log).toEqual(['put f 1', 'delete f', 'forget f']);
     expect(await codeOf(harness.version())).toBe('function_not_found');
     expect(harness.discarded).toEqual(['version-1']);
     expect(await codeOf(deployments.remove('f'))).toBe('function_not_found');

@@ -47,6 +47,8 @@ export interface DeploymentDeps {
   checkSettings(version: FunctionVersion): void;
   /** Makes one sandbox of the version ready. Rejects with the reason why there can be none. */
   warm(version: FunctionVersion): Promise<void>;
+  /** The function is deleted. */
+  onRemoved(name: string): void;
   logger: Logger;
 }
 
@@ -121,6 +123,7 @@ export function createDeployments(deps: DeploymentDeps): Deployments {
       if (!known) throw notFound(name);
       await source.delete(name, { signal });
       await registry.remove(name);
+      deps.onRemoved(name);
       logger.info({ function: name }, 'deleted');
     },
 

@@ -64,9 +64,9 @@ describe('a code source that can be written', () => {
 
   test('the next version takes over under load: no call fails, none after the reply reaches old code', async () => {
     const answers: { at: number; answer: unknown }[] = [];
-    let ended = false;
+    const load = { ended: false };
     const caller = async () => {
-      while (!ended) {
+      while (!load.ended) {
         const at = performance.now();
         answers.push({ at, answer: await call() });
       }
@@ -75,7 +75,7 @@ describe('a code source that can be written', () => {
     const reply = await put(functionOf('two'));
     const switched = performance.now();
     await vi.waitFor(() => expect(answers.filter(({ at }) => at > switched).length).toBeGreaterThan(10), 60_000);
-    ended = true;
+    load.ended = true;
     await callers;
     expect(reply.status, JSON.stringify(reply.body)).toBe(200);
     expect(new Set(answers.map(({ answer }) => answer))).toEqual(new Set(['one', 'two']));
