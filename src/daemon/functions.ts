@@ -9,11 +9,13 @@ import type { Config } from '../config/config.ts';
 import { createDeployments } from '../functions/deployments.ts';
 import { createEnvironments } from '../functions/environments.ts';
 import { createFunctionCatalog } from '../functions/function-catalog.ts';
+import { openPins } from '../functions/pins.ts';
 import { type FunctionVersion, Registry } from '../functions/registry.ts';
 import { createUploads } from '../functions/uploads.ts';
 import { createSweeper } from '../images/sweeper.ts';
+import { loadError } from '../invoke/outcome.ts';
 import { Plans, versionKeyOf } from '../invoke/plan.ts';
-import { messageOf, WorkerFrontError } from '../lib/errors.ts';
+import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { SandboxPlan } from '../pool/plan.ts';
 import type { Base } from './base.ts';
@@ -75,6 +77,7 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     },
     {
       environments,
+      pins: openPins(join(config.dataDir, 'pins.json'), logger),
       bundles: {
         fetchLatest: (name, waiting) => cache.fetchLatest(name, waiting),
         latest: (name) => cache.latest(name),
@@ -95,7 +98,14 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
   );
   closing('functions', () => registry.close());
 
-  const warm = async (version: FunctionVersion) => pool.warm(plans.of(version, live.current).sandbox);
+  const warm = async (version: FunctionVersion) => {
+    const { sandbox, settings } = plans.of(version, live.current);
+    try {
+      await pool.warm(sandbox);
+    } catch (error) {
+      throw hasCode(error) ? loadError(error, settings.memoryBytes) : error;
+    }
+  };
   const bundlesOf = (name: string) =>
     cache
       .list()

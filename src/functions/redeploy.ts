@@ -94,7 +94,13 @@ export class Redeploys {
         () => this.#doomed.add(bundle),
       );
     }
-    entry.versions = [...older, ...entry.versions];
+    // What a rollback of an earlier run turned away from came after the version that serves.
+    const isRefused = ({ version }: FunctionVersion) => version === entry.refused?.version;
+    entry.versions = [
+      ...older.filter((version) => !isRefused(version)),
+      ...entry.versions,
+      ...older.filter((version) => isRefused(version)),
+    ];
   }
 
   /** The function is not in the code source any more: no new calls, and all that is on this node goes. */

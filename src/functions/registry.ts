@@ -7,6 +7,7 @@ import type { Logger } from '../lib/logger.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
 import { Doomed, type VersionName } from './doomed.ts';
 import { type Entry, type FunctionVersion, newEntry, type Problem, switchTo } from './entry.ts';
+import { type Pins, pinnedBundle, pinOf } from './pins.ts';
 import { readVersion } from './read-version.ts';
 import { newestBundle, type RedeployDeps, Redeploys } from './redeploy.ts';
 
@@ -23,6 +24,8 @@ export interface RegistryOptions {
 export interface RegistryDeps extends RedeployDeps {
   /** Removes bundle and image of a version that is not needed any more. False: it is in use, to be tried again later. */
   discard(version: VersionName): Promise<boolean | void>;
+  /** Remembers rollbacks over a restart. */
+  pins?: Pins;
 }
 
 const MISSING_MEMORY_MS = 1000;
@@ -135,6 +138,7 @@ export class Registry {
     entry.refused ??= { tag: left.bundle.tag, version: left.version };
     entry.current = before;
     this.#deps.retire(left);
+    this.#notePin(name);
     this.#options.logger.info({ function: name, version: before.version, from: left.version }, 'rolled back');
     return before;
   }
@@ -143,6 +147,7 @@ export class Registry {
   unpin(name: string): void {
     const entry = this.#entries.get(name);
     if (entry) entry.refused = undefined;
+    this.#notePin(name);
   }
 
   /** The function was deleted from the code source: new calls are refused, and all of it goes once nothing uses it. */
@@ -198,6 +203,11 @@ export class Registry {
     this.#redeploys.remove(name, this.#entries.get(name));
     this.#broken.delete(name);
     this.#missing.set(name, this.#now());
+    this.#notePin(name);
+  }
+
+  #notePin(name: string): void {
+    this.#deps.pins?.set(name, pinOf(this.#entries.get(name)));
   }
 
   #now(): number {
@@ -243,7 +253,10 @@ export class Registry {
   }
 
   #check(name: string, entry: Entry, force: boolean): Promise<void> {
-    return this.#checks.run(name, () => this.#redeploys.check(name, entry, { force }));
+    return this.#checks.run(name, async () => {
+      await this.#redeploys.check(name, entry, { force });
+      this.#notePin(name);
+    });
   }
 
   async #refresh(name: string): Promise<FunctionVersion> {
@@ -266,15 +279,18 @@ export class Registry {
     const problem = this.#entries.get(name)?.problem;
     let tag = problem && (await this.#tagAfter(name, problem));
     try {
-      const bundle = await newestBundle(name, this.#deps.bundles, this.#options.logger);
-      tag = bundle.tag;
+      const newest = await newestBundle(name, this.#deps.bundles, this.#options.logger);
+      tag = newest.tag;
+      const bundle = pinnedBundle(newest, this.#deps.pins?.get(name), this.#deps.bundles);
       const lease = this.#deps.bundles.acquire?.(bundle);
       // Not before those who wait for this version had their chance to hold the bundle themselves.
       const release = () => setImmediate(() => lease?.release());
       const version = await readVersion(bundle, this.#deps.environments).finally(release);
       const entry = this.#entries.get(name) ?? newEntry();
       switchTo(entry, version, this.#now());
+      if (bundle !== newest) entry.refused = { tag: newest.tag, version: newest.version };
       this.#entries.set(name, entry);
+      this.#notePin(name);
       this.#broken.delete(name);
       return version;
     } catch (error) {

@@ -21,6 +21,7 @@ const schema = {
       'invalid_function',
       'build_failed',
       'init_failed',
+      'out_of_memory',
       'too_many_requests',
       'node_overloaded',
       'engine_unavailable',

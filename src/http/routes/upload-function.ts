@@ -27,6 +27,7 @@ const schema = {
       'conflict',
       'build_failed',
       'init_failed',
+      'out_of_memory',
       'too_many_requests',
       'node_overloaded',
       'engine_unavailable',
