@@ -13,7 +13,7 @@ take_snapshot() {
 compare_with_snapshot() {
   local before=$1 after=$2 what added try code=0
   # Removal goes on for a moment after a test has its answer.
-  for ((try = 0; try < 20; try++)); do
+  for ((try = 0; try < 10; try++)); do
     take_snapshot "$after"
     if ! diff -rq "$before" "$after" >/dev/null; then sleep 0.5; else return 0; fi
   done
