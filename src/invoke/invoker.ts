@@ -99,6 +99,8 @@ class PoolInvoker implements Invoker {
       const result = await this.#run(request, progress, began);
       record.state = 'succeeded';
       record.handlerMs = result.handlerMs;
+      // The reply and the record say the same.
+      record.executionMs = result.executionMs;
       return result;
     } catch (error) {
       const known = this.#wrap(error, request, progress);
@@ -107,7 +109,7 @@ class PoolInvoker implements Invoker {
       record.message = known.message;
       throw known;
     } finally {
-      record.executionMs = clock.now() - began;
+      record.executionMs ??= clock.now() - began;
       // Once more: it counts by its output, which is there only now.
       this.#deps.records.put(record);
       this.#deps.observe({
