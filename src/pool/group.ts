@@ -38,6 +38,7 @@ export class SandboxGroup {
   #startable: Startable | undefined;
   /** When the build that callers waited for ended. */
   #builtAt = Number.NEGATIVE_INFINITY;
+  #buildMs = 0;
   #preparing: Promise<void> | undefined;
   #retired = false;
   /** Sandboxes that are being made now. */
@@ -130,7 +131,10 @@ export class SandboxGroup {
     if (this.#startable) return this.#startable;
     const startable = await this.#context.startable(this.plan);
     this.#startable = startable;
-    if (startable.built) this.#builtAt = this.#context.clock.now();
+    if (startable.built) {
+      this.#builtAt = this.#context.clock.now();
+      this.#buildMs = startable.buildMs;
+    }
     return startable;
   }
 
@@ -244,10 +248,13 @@ export class SandboxGroup {
   }
 
   async #wait(signal: AbortSignal | undefined): Promise<Lease> {
-    if (this.#waiters.length >= this.#context.queueLimit()) {
+    // One for whom a sandbox can be made does not queue.
+    const queued = this.#waiters.length - this.starting;
+    const canStart = queued <= 0 && this.size < this.plan.maxSandboxes;
+    if (queued >= this.#context.queueLimit() && !canStart) {
       throw new WorkerFrontError(
         'too_many_requests',
-        `${this.#waiters.length} calls of '${this.plan.functionName}' are waiting already (QUEUE_LIMIT); try again later`,
+        `${queued} calls of '${this.plan.functionName}' are waiting already (QUEUE_LIMIT); try again later`,
         { retryAfter: 1 },
       );
     }
@@ -305,7 +312,7 @@ export class SandboxGroup {
     const waited = this.#context.clock.now() - waiter.since;
     if (sandbox.served > 0) return this.#lease(sandbox, 'reused', waited, NO_TIMINGS);
     const sawBuild = waiter.since < this.#builtAt;
-    const timings = { ...sandbox.timings, build: sawBuild ? (this.#startable?.buildMs ?? 0) : 0 };
+    const timings = { ...sandbox.timings, build: sawBuild ? this.#buildMs : 0 };
     const making = timings.build + timings.create + timings.start + timings.load;
     return this.#lease(sandbox, sawBuild ? 'built' : sandbox.origin, Math.max(0, waited - making), timings);
   }

@@ -168,9 +168,22 @@ describe('waiting', () => {
   it('ends with too_many_requests beyond QUEUE_LIMIT, with Retry-After', async () => {
     const h = harness({ queueLimit: 2 });
     const plan = planOf('f', { maxSandboxes: 1 });
-    for (let i = 0; i < 2; i++) watch(h.pool.acquire(plan));
+    watch(h.pool.acquire(plan));
     await settle();
+    for (let i = 0; i < 2; i++) watch(h.pool.acquire(plan));
     await expect(h.pool.acquire(plan)).rejects.toMatchObject({ code: 'too_many_requests', retryAfter: 1 });
+  });
+
+  it('is no queueing while a sandbox can be made: QUEUE_LIMIT 0 refuses only who would have to wait for others', async () => {
+    const h = harness({ queueLimit: 0 });
+    const plan = planOf('f', { maxSandboxes: 2 });
+    const calls = [watch(h.pool.acquire(plan))];
+    await settle();
+    calls.push(watch(h.pool.acquire(plan)));
+    await expect(h.pool.acquire(plan)).rejects.toMatchObject({ code: 'too_many_requests' });
+    for (const launch of h.launches.splice(0)) await launch.succeed();
+    for (const { value } of calls) expect(value).toBeDefined();
+    await expect(h.pool.acquire(plan)).rejects.toMatchObject({ code: 'too_many_requests' });
   });
 
   it('ends with node_overloaded after QUEUE_TIMEOUT, counting only time without a start of its own', async () => {
@@ -195,6 +208,18 @@ describe('waiting', () => {
     await settle();
     await h.launches.shift()?.succeed();
     expect(call.value?.facts).toMatchObject({ start: 'built', timings: { build: 30_000 } });
+  });
+
+  it('accounts for the build also when a better way to start is found before the sandbox is ready', async () => {
+    const h = poolHarness();
+    harnesses.push(h);
+    const call = watch(h.pool.acquire(planOf('f')));
+    await h.clock.advance(5000);
+    h.startables[0]?.result.resolve({ ...IMAGE, built: true, buildMs: 5000 });
+    await settle();
+    h.pool.lookAgain('f@v1');
+    await h.launches.shift()?.succeed();
+    expect(call.value?.facts).toMatchObject({ start: 'built', timings: { build: 5000 } });
   });
 
   it('of all callers ends with the reason of a failed build, and the next call builds again', async () => {
