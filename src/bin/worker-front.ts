@@ -5,6 +5,10 @@ import { hasCode, messageOf } from '../lib/errors.ts';
 import { packageVersion } from '../lib/package-info.ts';
 import { run } from './run.ts';
 
+// A multi-line note of the AWS SDK that Node.js 20 is old: it is for who updates this package, not for who runs it.
+// oxlint-disable-next-line no-restricted-properties -- written, not read
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
+
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 
 const program = createProgram({ version: packageVersion(), entry: process.argv[1] ?? '', run, print });
