@@ -11,6 +11,7 @@ import { DeathWatch } from '../pool/deaths.ts';
 import { functionFolders } from '../pool/function-folder.ts';
 import { LABELS } from '../pool/labels.ts';
 import { Launcher } from '../pool/launcher.ts';
+import { LeftOverSweep } from '../pool/left-over-sweep.ts';
 import { removeLeftOvers } from '../pool/left-overs.ts';
 import { Networks } from '../pool/networks.ts';
 import type { SandboxPlan } from '../pool/plan.ts';
@@ -73,8 +74,10 @@ export async function composeSandboxes(base: Base) {
       openChannelFolder: (sandboxId) =>
         openChannelFolder({ runDir, sandboxId, orphanTimeoutSeconds: ORPHAN_TIMEOUT, logger }),
       networkName: (kind) => networks.nameOf(kind),
+      suspect: () => sweep.suspect(),
     },
   );
+  const sweep = new LeftOverSweep({ labels: nodeLabels, clock, logger }, engine, (id) => launcher.knows(id));
   /** Set by who wants to know that memory and bundles may have become free. */
   const events = { onRemoved: () => {} };
   const pool = new Pool(
@@ -95,6 +98,7 @@ export async function composeSandboxes(base: Base) {
       onRemoved: () => events.onRemoved(),
     },
   );
+  closing('left-overs', () => sweep.close());
   closing('sandboxes', () => pool.close(), config.shutdownTimeout * 1000 + CLOSE_LIMIT_MS);
 
   return {

@@ -29,6 +29,8 @@ export interface LauncherDeps {
   openChannelFolder(sandboxId: string): Promise<ChannelFolder>;
   /** The name of the node's network of that kind. */
   networkName(kind: NetworkKind): Promise<string>;
+  /** The engine did not say whether a container is there (any more). */
+  suspect?(): void;
 }
 
 export interface LaunchRequest {
@@ -54,10 +56,17 @@ function fiveDigits(): string {
 export class Launcher {
   readonly #options: LauncherOptions;
   readonly #deps: LauncherDeps;
+  /** Sandboxes that are made, used or removed now. */
+  readonly #known = new Set<string>();
 
   constructor(options: LauncherOptions, deps: LauncherDeps) {
     this.#options = options;
     this.#deps = deps;
+  }
+
+  /** True from before a sandbox's container is made until its removal was tried. */
+  knows(sandboxId: string): boolean {
+    return this.#known.has(sandboxId);
   }
 
   /**
@@ -77,6 +86,7 @@ export class Launcher {
     const death = deferred<Death>();
     let unwatch = () => {};
     const began = clock.now();
+    this.#known.add(sandbox.id);
     try {
       const network = await this.#deps.networkName(request.plan.network);
       const folder = await this.#deps.openChannelFolder(sandbox.id);
@@ -104,7 +114,10 @@ export class Launcher {
       return sandbox;
     } catch (error) {
       sandbox.move('lost');
+      // It may have been made although the engine did not answer.
+      if (sandbox.containerId === undefined && hasCode(error, 'engine_unavailable')) this.#deps.suspect?.();
       await sandbox.destroy();
+      this.#forget(sandbox);
       sandbox.move('removed');
       request.reservation.release();
       throw error;
@@ -154,6 +167,10 @@ export class Launcher {
     }
   }
 
+  #forget({ id }: Sandbox): void {
+    this.#known.delete(id);
+  }
+
   async #diedEarly(containerId: string, how: Death): Promise<WorkerFrontError> {
     const output = await this.#deps.engine.containerLogs(containerId, LOG_TAIL_BYTES).catch(() => '');
     if (how.oom) {
@@ -171,7 +188,7 @@ export class Launcher {
     );
   }
 
-  /** Frees a sandbox's container and folder, once; a failure is tried again by the left-over sweep, so only logged. */
+  /** Frees a sandbox's container and folder, once; a failure is left to the left-over sweep, so only logged. */
   #destroyer(sandbox: Sandbox, folder: ChannelFolder, unwatch: () => void): () => Promise<void> {
     let running: Promise<void> | undefined;
     const destroy = async () => {
@@ -182,8 +199,10 @@ export class Launcher {
       } catch (error) {
         const level = hasCode(error, 'engine_unavailable') ? 'debug' : 'warn';
         this.#options.logger[level]({ sandbox: sandbox.id, reason: messageOf(error) }, 'cannot remove a container');
+        this.#deps.suspect?.();
       }
       await folder.close();
+      this.#forget(sandbox);
     };
     return () => {
       running ??= destroy();

@@ -69,7 +69,11 @@ export class Stems {
   take(plan: SandboxPlan): Sandbox | undefined {
     const kind = this.note(plan);
     const sandbox = kind?.ready.pop();
-    if (sandbox) this.#deps.changed();
+    if (sandbox) {
+      // Not before: one that starts and dies idle must not be started twice a second for ever.
+      kind?.backoff.succeeded();
+      this.#deps.changed();
+    }
     return sandbox;
   }
 
@@ -112,7 +116,6 @@ export class Stems {
     kind.starting += 1;
     try {
       const sandbox = await this.launch(kind.plan, this.#deps.budget.reserve(kind.plan.limits.memoryBytes));
-      kind.backoff.succeeded();
       if (this.#kinds.get(kind.key) !== kind) {
         // Cleared meanwhile: nobody would ever find it.
         sandbox.move('expired');

@@ -151,7 +151,7 @@ describe('a change takes effect at once', () => {
     for (const value of values) {
       const query = new URLSearchParams({ queue_timeout: '33', [field]: value, container_pool_limit: '7' });
       if (field === 'container_pool_limit') query.set(field, value);
-      const reply = await node.get(`/configure?${query}`);
+      const reply = await node.get(`/configure?${query.toString()}`);
       expect(reply, `${field}=${value}`).toMatchObject({ status: 400, body: { Code: 'invalid_setting' } });
       expect(reply.body.Message?.toLowerCase().replaceAll('_', '')).toContain(field.replaceAll('_', ''));
     }

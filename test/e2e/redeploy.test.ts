@@ -187,7 +187,8 @@ test('KEEP_VERSIONS versions are kept', async () => {
   );
   const { Versions: versions } = (await node.get('/functions/kept')).body;
   const current = (versions as { Current: boolean }[]).map((one) => one.Current);
-  expect(current.toSorted()).toEqual([false, true]);
+  expect(current.filter(Boolean)).toHaveLength(1);
+  expect(current).toHaveLength(KEPT);
 });
 
 test('a function whose object is deleted is gone, and everything of it', async () => {

@@ -69,7 +69,8 @@ export interface TestNode extends AsyncDisposable {
   engine: ContainerEngine;
   /** `POST /execute`. */
   call(name: string, event?: unknown): Promise<Reply>;
-  /** The reply of a call that has to succeed. */
+  /** The reply of a call that has to succeed; `T` is what the caller knows of its result. */
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters
   ok<T = unknown>(name: string, event?: unknown): Promise<{ result: T; meta: Meta; timings: Record<string, number> }>;
   get(path: string): Promise<Reply>;
   configure(settings: Record<string, unknown>): Promise<Reply>;
@@ -97,6 +98,12 @@ export async function startNode(
   };
   const call = (name: string, event: unknown = {}) =>
     ask(`/execute?name=${name}`, { method: 'POST', body: JSON.stringify(event) });
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters
+  const ok = async <T>(name: string, event?: unknown) => {
+    const { status, body } = await call(name, event);
+    if (status !== 200) throw new Error(`${name} answered ${status}: ${JSON.stringify(body)}`);
+    return { result: body.Result as T, meta: body.Meta as Meta, timings: body.Timings ?? {} };
+  };
   const metric = async (series: string) => {
     const { body } = await ask('/metrics');
     const line = String(body['text'])
@@ -114,11 +121,7 @@ export async function startNode(
     source,
     engine,
     call,
-    async ok<T>(name: string, event?: unknown) {
-      const { status, body } = await call(name, event);
-      if (status !== 200) throw new Error(`${name} answered ${status}: ${JSON.stringify(body)}`);
-      return { result: body.Result as T, meta: body.Meta as Meta, timings: body.Timings ?? {} };
-    },
+    ok,
     get: (path) => ask(path),
     configure: (settings) => ask('/configure', { method: 'POST', body: JSON.stringify(settings) }),
     metric,

@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest';
+import type { ContainerSummary } from '../containers/engine.ts';
+import { silentLogger } from '../lib/logger.ts';
+import { ManualClock } from '../lib/manual-clock.ts';
+import { LeftOverSweep } from './left-over-sweep.ts';
+
+function bench() {
+  const clock = new ManualClock();
+  const containers = new Map<string, ContainerSummary>();
+  const add = (id: string, labels: Record<string, string>) =>
+    containers.set(id, { id, name: id, image: 'i', state: 'running', labels });
+  const state = { down: false, looks: 0 };
+  const sweep = new LeftOverSweep(
+    { labels: { node: 'n' }, clock, logger: silentLogger },
+    {
+      async listContainers() {
+        state.looks += 1;
+        if (state.down) throw new Error('down');
+        return [...containers.values()];
+      },
+      async removeContainer(id) {
+        if (state.down) throw new Error('down');
+        containers.delete(id);
+      },
+    },
+    (sandboxId) => sandboxId === 'known',
+  );
+  return { clock, containers, add, state, sweep };
+}
+
+describe('left-over sweep', () => {
+  it('removes containers of unknown sandboxes, and nothing else', async () => {
+    const { clock, containers, add, sweep } = bench();
+    add('lost', { 'io.worker-front.sandbox': 'gone' });
+    add('mine', { 'io.worker-front.sandbox': 'known' });
+    add('export', {});
+    sweep.suspect();
+    await clock.advance(2000);
+    expect([...containers.keys()]).toEqual(['mine', 'export']);
+  });
+
+  it('looks only when told, once', async () => {
+    const { clock, state, sweep } = bench();
+    await clock.advance(600_000);
+    expect(state.looks).toBe(0);
+    sweep.suspect();
+    sweep.suspect();
+    await clock.advance(600_000);
+    expect(state.looks).toBe(1);
+  });
+
+  it('tries again, ever more slowly, while the engine does not answer', async () => {
+    const { clock, containers, add, state, sweep } = bench();
+    add('lost', { 'io.worker-front.sandbox': 'gone' });
+    state.down = true;
+    sweep.suspect();
+    await clock.advance(2000 + 4000 + 8000);
+    expect(state.looks).toBe(3);
+    state.down = false;
+    await clock.advance(16_000);
+    expect(containers.size).toBe(0);
+    await clock.advance(600_000);
+    expect(state.looks).toBe(4);
+  });
+
+  it('looks no more after close', async () => {
+    const { clock, state, sweep } = bench();
+    sweep.suspect();
+    sweep.close();
+    sweep.suspect();
+    await clock.advance(600_000);
+    expect(state.looks).toBe(0);
+  });
+});
