@@ -121,6 +121,7 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
   const url = `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
   publishFacts(config.dataDir, { url, node, version: packageVersion() });
   logger.info({ url, node, engine: engineInfo.version, codeSource: source.description }, 'ready');
+  void functions.resume();
   for (const warning of warnings) logger.warn({ warning }, 'open to more than it should be');
 
   const close = () => closers.close();

@@ -10,6 +10,7 @@ import { createDeployments } from '../functions/deployments.ts';
 import { createEnvironments } from '../functions/environments.ts';
 import { createFunctionCatalog } from '../functions/function-catalog.ts';
 import { openPins } from '../functions/pins.ts';
+import { readVersion } from '../functions/read-version.ts';
 import { type FunctionVersion, Registry } from '../functions/registry.ts';
 import { createUploads } from '../functions/uploads.ts';
 import { createSweeper } from '../images/sweeper.ts';
@@ -112,6 +113,24 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
       .filter((bundle) => bundle.name === name)
       .toReversed();
 
+  /** Functions whose manifest wants sandboxes ready always have them, also before their first call. */
+  const prewarm = async () => {
+    for (const name of new Set(cache.list().map((bundle) => bundle.name))) {
+      const bundle = bundlesOf(name).at(-1);
+      const known = bundle && (await readVersion(bundle, environments).catch(() => undefined));
+      if (!known?.manifest.prewarm || stopped) continue;
+      try {
+        await prepareVersion(await registry.resolve(name));
+      } catch (error) {
+        logger.warn({ function: name, reason: messageOf(error) }, 'no sandboxes ahead of calls');
+      }
+    }
+  };
+  let stopped = false;
+  closing('pre-warming at start', () => {
+    stopped = true;
+  });
+
   const prepareVersion = async (version: FunctionVersion) => {
     await pool.prepare(plans.of(version, live.current).sandbox);
   };
@@ -155,6 +174,15 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     catalog,
     deployments,
     plans,
+    /** Goes on where an earlier run has ended. Never rejects. */
+    async resume(): Promise<void> {
+      try {
+        await sandboxes.removeOtherPackages(cache.list());
+        await prewarm();
+      } catch (error) {
+        logger.warn({ reason: messageOf(error) }, 'what an earlier run has left could not be looked through');
+      }
+    },
     setSizeLimit: (bytes: number) => cache.setLimit(bytes),
     /** False: the settings have changed, sandboxes of this plan are not wanted any more. */
     isWanted(plan: SandboxPlan): boolean {

@@ -111,6 +111,9 @@ export async function composeSandboxes(base: Base) {
     },
     /** Removes image and installed packages of a version. False while a container uses the image. */
     removeVersion: (name: string, version: string): Promise<boolean> => startables.remove(name, version),
+    /** Removes installed packages that an earlier run has left of other versions than these. */
+    removeOtherPackages: (keep: Iterable<{ name: string; version: string }>): Promise<void> =>
+      layers.removeUnused(keep),
     /** Removes all function images of this node but these, and outdated runtime images; what a container uses stays. */
     async removeImages(keep: Iterable<{ name: string; version: string }>): Promise<void> {
       await images.removeUnused(keep);

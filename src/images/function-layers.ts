@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, rename, rm, symlink } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, symlink } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { extract } from 'tar-stream';
@@ -37,6 +37,8 @@ export interface FunctionLayers {
   keep(request: FunctionImageRequest, image: string): Promise<void>;
   /** Idempotent. */
   remove(name: string, version: string): Promise<void>;
+  /** Removes what an earlier run has left of other versions than these, and what it was in the middle of. */
+  removeUnused(keep: Iterable<{ name: string; version: string }>): Promise<void>;
 }
 
 export function createFunctionLayers(options: FunctionLayersOptions, engine: LayerEngine): FunctionLayers {
@@ -76,6 +78,16 @@ export function createFunctionLayers(options: FunctionLayersOptions, engine: Lay
       }
     },
 
+    async removeUnused(keep) {
+      const kept = new Set([...keep].map(({ name, version }) => placeOf(name, version)));
+      for (const name of await namesIn(options.dir)) {
+        for (const version of await namesIn(join(options.dir, name))) {
+          const place = placeOf(name, version);
+          if (!kept.has(place)) await rm(place, { recursive: true, force: true });
+        }
+      }
+    },
+
     async remove(name, version) {
       const aside = join(options.dir, '.staging', randomUUID());
       await mkdir(dirname(aside), { recursive: true });
@@ -88,6 +100,15 @@ export function createFunctionLayers(options: FunctionLayersOptions, engine: Lay
       await rm(aside, { recursive: true, force: true });
     },
   };
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return [];
+    throw error;
+  }
 }
 
 /** A container that exists only to be read from. */

@@ -35,7 +35,7 @@ export class Removals {
 
   /** Resolves when the removals that run now have ended. */
   async current(): Promise<void> {
-    await Promise.allSettled([...this.#running.values()]);
+    await Promise.allSettled(this.#running.values());
   }
 
   /** Resolves when no removal runs. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readdir, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -212,8 +213,10 @@ test('clear and configure flips under load for 30 s: no failed call', async () =
 test('after a restart what is on disk is found again: no fetch, no build', async () => {
   await using source = await functionSource({
     found: python(SLEEPER),
+    'found-warm': python(SLEEPER, { prewarm: 1 }),
     'found-image': { ...big, Dockerfile: DOCKERFILE },
   });
+  const names = ['found', 'found-image', 'found-warm'];
   const env = { STEM_SANDBOXES: '0' };
   const first = await startNode({}, env, { source });
   const images = async (of: TestNode) =>
@@ -221,26 +224,35 @@ test('after a restart what is on disk is found again: no fetch, no build', async
   const folders = async (of: TestNode) => {
     const bundles = join(of.daemon.dataDir, 'bundles');
     const found = [];
-    for (const name of ['found', 'found-image']) {
+    for (const name of names) {
       for (const version of await readdir(join(bundles, name))) {
         found.push([version, (await stat(join(bundles, name, version))).ino]);
       }
     }
     return found;
   };
-  for (const name of ['found', 'found-image']) expect((await first.ok(name)).meta.ImageBuilt).toBe(true);
+  for (const name of names) expect((await first.ok(name)).meta.ImageBuilt).toBe(true);
   const before = [await images(first), await folders(first)];
   first.daemon.process.kill('SIGTERM');
   await once(first.daemon.process, 'exit');
   await first.engine.close();
+  const ghost = join(first.daemon.dataDir, 'installed/ghost/version');
+  await mkdir(ghost, { recursive: true });
 
   await using second = await startNode({}, env, { source, dataDir: first.daemon.dataDir });
   expect(await second.metric('worker_front_bundle_bytes')).toBeGreaterThan(MB);
+  // Nobody has called it yet.
+  await eventually(
+    () => second.inState('ready'),
+    (ready) => ready === 1,
+  );
+  expect((await second.ok('found-warm')).meta).toMatchObject({ UsingPooledContainer: true });
   for (const name of ['found', 'found-image']) {
     const { meta, timings } = await second.ok(name);
     expect(meta).toMatchObject({ ImageBuilt: false, Start: 'cold' });
     expect(timings['build']).toBe(0);
   }
   expect([await images(second), await folders(second)]).toEqual(before);
+  expect(existsSync(ghost)).toBe(false);
   expect(await second.metric('worker_front_builds_total{outcome="ok"}')).toBe(0);
 });
