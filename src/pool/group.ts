@@ -1,12 +1,12 @@
 import type { Clock } from '../lib/clock.ts';
-import { deferred } from '../lib/deferred.ts';
-import { hasCode, WorkerFrontError } from '../lib/errors.ts';
+import { WorkerFrontError } from '../lib/errors.ts';
 import { Backoff } from './backoff.ts';
 import { Demand } from './demand.ts';
 import { type Fate, Lease, type LeaseStart } from './lease.ts';
 import type { SandboxPlan, Startable } from './plan.ts';
 import type { Sandbox, StartTimings } from './sandbox.ts';
-import { Waiter } from './waiter.ts';
+import type { Waiter } from './waiter.ts';
+import { WaitingLine } from './waiting-line.ts';
 
 /** What a group needs of the pool around it. */
 export interface GroupContext {
@@ -24,8 +24,6 @@ export interface GroupContext {
 /** What a sandbox's other calls get after one of them has timed out or has spoilt it, in milliseconds. */
 const NEIGHBOUR_GRACE_MS = 10_000;
 const NO_TIMINGS: StartTimings = { build: 0, create: 0, start: 0, load: 0 };
-/** A sandbox that is lost while it is made (killed from outside) is made again this often for the same caller. */
-const MAX_LOSSES = 2;
 
 /** All sandboxes and waiting callers of one plan (one version under one set of settings). */
 export class SandboxGroup {
@@ -34,7 +32,7 @@ export class SandboxGroup {
   /** With room for a call; the most recently used last, so that surplus ones age at the front. */
   readonly #free: Sandbox[] = [];
   readonly #members = new Set<Sandbox>();
-  readonly #waiters: Waiter[] = [];
+  readonly #waiters: WaitingLine;
   #startable: Startable | undefined;
   /** When the build that callers waited for ended. */
   #builtAt = Number.NEGATIVE_INFINITY;
@@ -55,6 +53,14 @@ export class SandboxGroup {
     this.#context = context;
     this.lastUsed = context.clock.now();
     this.target = plan.prewarm;
+    this.#waiters = new WaitingLine({
+      clock: context.clock,
+      timeoutMs: () => context.queueTimeoutMs(),
+      changed: () => {
+        this.#ensureStartable();
+        context.changed(this);
+      },
+    });
   }
 
   get waiting(): number {
@@ -118,8 +124,8 @@ export class SandboxGroup {
     try {
       const ready = this.#takeFree();
       if (ready) return this.#lease(ready, ready.served > 0 ? 'reused' : 'pooled', 0, NO_TIMINGS);
-      signal?.throwIfAborted();
-      return await this.#wait(signal);
+      this.#checkQueue();
+      return await this.#waiters.wait(signal);
     } catch (error) {
       this.demand.leave(this.#context.clock.now());
       throw error;
@@ -171,23 +177,12 @@ export class SandboxGroup {
 
   /** The making of a sandbox failed: one caller hears the reason (or gets another try when it was lost by accident). */
   startFailed(error: unknown): void {
-    const waiter = this.#waiters[0];
-    if (waiter === undefined) {
-      this.spareFailed();
-      return;
-    }
-    if (hasCode(error, 'sandbox_lost') && waiter.losses < MAX_LOSSES) {
-      waiter.losses += 1;
-      return;
-    }
-    this.#waiters.shift();
-    waiter.fail(error);
+    if (!this.#waiters.failFirst(error)) this.spareFailed();
   }
 
   /** Says again for which callers something is being made; their time limits stand still. */
   coverWaiters(): void {
-    const covered = this.#preparing ? this.#waiters.length : this.starting;
-    for (const [index, waiter] of this.#waiters.entries()) waiter.setCovered(index < covered);
+    this.#waiters.cover(this.#preparing ? this.#waiters.length : this.starting);
   }
 
   /** Takes an idle sandbox out, to be removed. */
@@ -212,7 +207,7 @@ export class SandboxGroup {
 
   /** Rejects every waiting caller. */
   rejectWaiting(error: unknown): void {
-    for (const waiter of this.#waiters.splice(0)) waiter.fail(error);
+    this.#waiters.failAll(error);
   }
 
   /** The channel of a sandbox has ended. */
@@ -247,45 +242,20 @@ export class SandboxGroup {
     return new Lease(sandbox, { start, queueMs, timings }, (released, fate) => this.#release(released, fate));
   }
 
-  async #wait(signal: AbortSignal | undefined): Promise<Lease> {
-    // One for whom a sandbox can be made does not queue.
+  /** Rejects with `too_many_requests`. One for whom a sandbox can be made does not queue. */
+  #checkQueue(): void {
     const queued = this.#waiters.length - this.starting;
     const canStart = queued <= 0 && this.size < this.plan.maxSandboxes;
-    if (queued >= this.#context.queueLimit() && !canStart) {
-      throw new WorkerFrontError(
-        'too_many_requests',
-        `${queued} calls of '${this.plan.functionName}' are waiting already (QUEUE_LIMIT); try again later`,
-        { retryAfter: 1 },
-      );
-    }
-    const result = deferred<Lease>();
-    const timeoutMs = this.#context.queueTimeoutMs();
-    const waiter = new Waiter(
-      { clock: this.#context.clock, timeoutMs, onTimeout: (late) => this.#giveUp(late, overloaded(timeoutMs)) },
-      result,
+    if (queued < this.#context.queueLimit() || canStart) return;
+    throw new WorkerFrontError(
+      'too_many_requests',
+      `${queued} calls of '${this.plan.functionName}' are waiting already (QUEUE_LIMIT); try again later`,
+      { retryAfter: 1 },
     );
-    this.#waiters.push(waiter);
-    const onAbort = () => this.#giveUp(waiter, signal?.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    this.#ensureStartable();
-    this.#context.changed(this);
-    try {
-      return await result.promise;
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
-    }
-  }
-
-  #giveUp(waiter: Waiter, reason: unknown): void {
-    const index = this.#waiters.indexOf(waiter);
-    if (index < 0) return;
-    this.#waiters.splice(index, 1);
-    waiter.fail(reason);
-    this.#context.changed(this);
   }
 
   #ensureStartable(): void {
-    if (this.#startable || this.#preparing) return;
+    if (this.#startable || this.#preparing || (this.#waiters.length === 0 && this.target === 0)) return;
     this.#preparing = this.prepare()
       .then(
         () => undefined,
@@ -355,12 +325,4 @@ export class SandboxGroup {
     this.#context.remove(sandbox);
     this.#context.changed(this);
   }
-}
-
-function overloaded(timeoutMs: number): WorkerFrontError {
-  return new WorkerFrontError(
-    'node_overloaded',
-    `no sandbox became free within ${timeoutMs / 1000} s (QUEUE_TIMEOUT); try again later`,
-    { retryAfter: 2 },
-  );
 }

@@ -1,0 +1,95 @@
+import type { Clock } from '../lib/clock.ts';
+import { deferred } from '../lib/deferred.ts';
+import { hasCode, WorkerFrontError } from '../lib/errors.ts';
+import type { Lease } from './lease.ts';
+import { Waiter } from './waiter.ts';
+
+export interface WaitingLineOptions {
+  clock: Clock;
+  /** Milliseconds that a caller waits without a sandbox being made for it. */
+  timeoutMs(): number;
+  /** Somebody came or left. */
+  changed(): void;
+}
+
+/** A sandbox that is lost while it is made (killed from outside) is made again this often for the same caller. */
+const MAX_LOSSES = 2;
+
+/** Callers who wait for a sandbox of one plan, in the order in which they came. */
+export class WaitingLine {
+  readonly #options: WaitingLineOptions;
+  readonly #waiters: Waiter[] = [];
+
+  constructor(options: WaitingLineOptions) {
+    this.#options = options;
+  }
+
+  get length(): number {
+    return this.#waiters.length;
+  }
+
+  /** Waits for a lease. Rejects with `node_overloaded` after the time limit, what `fail` says, or the signal's reason. */
+  async wait(signal: AbortSignal | undefined): Promise<Lease> {
+    signal?.throwIfAborted();
+    const result = deferred<Lease>();
+    const timeoutMs = this.#options.timeoutMs();
+    const waiter = new Waiter(
+      { clock: this.#options.clock, timeoutMs, onTimeout: (late) => this.#giveUp(late, overloaded(timeoutMs)) },
+      result,
+    );
+    this.#waiters.push(waiter);
+    const onAbort = () => this.#giveUp(waiter, signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#options.changed();
+    try {
+      return await result.promise;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Takes out who waits longest. */
+  shift(): Waiter | undefined {
+    return this.#waiters.shift();
+  }
+
+  /**
+   * The making of a sandbox failed: who waits longest hears the reason, or gets another try when it was lost by accident. False: nobody waits.
+   */
+  failFirst(error: unknown): boolean {
+    const waiter = this.#waiters[0];
+    if (waiter === undefined) return false;
+    if (hasCode(error, 'sandbox_lost') && waiter.losses < MAX_LOSSES) {
+      waiter.losses += 1;
+      return true;
+    }
+    this.#waiters.shift();
+    waiter.fail(error);
+    return true;
+  }
+
+  failAll(error: unknown): void {
+    for (const waiter of this.#waiters.splice(0)) waiter.fail(error);
+  }
+
+  /** For the first `count` callers something is being made: their time limits stand still. */
+  cover(count: number): void {
+    for (const [index, waiter] of this.#waiters.entries()) waiter.setCovered(index < count);
+  }
+
+  #giveUp(waiter: Waiter, reason: unknown): void {
+    const index = this.#waiters.indexOf(waiter);
+    if (index < 0) return;
+    this.#waiters.splice(index, 1);
+    waiter.fail(reason);
+    this.#options.changed();
+  }
+}
+
+function overloaded(timeoutMs: number): WorkerFrontError {
+  return new WorkerFrontError(
+    'node_overloaded',
+    `no sandbox became free within ${timeoutMs / 1000} s (QUEUE_TIMEOUT); try again later`,
+    { retryAfter: 2 },
+  );
+}
