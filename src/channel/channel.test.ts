@@ -23,17 +23,23 @@ const USAGE = { oomKills: 0, peakBytes: 1000 };
 
 let sent: { header: FrameHeader; body: string }[];
 let destroyed: boolean;
+/** The other side takes nothing any more. */
+let refuses: boolean;
 let transport: Transport;
 let channel: SandboxChannel;
 
 beforeEach(() => {
   sent = [];
   destroyed = false;
+  refuses = false;
   const sentDecoder = new FrameDecoder((header, body) => void sent.push({ header, body: body.toString() }));
   transport = {
     onData: () => undefined,
     onClosed: () => undefined,
-    write: (buffers) => buffers.forEach((buffer) => sentDecoder.push(Buffer.from(buffer))),
+    write: (buffers, onFailed) => {
+      if (refuses) onFailed?.();
+      else for (const buffer of buffers) sentDecoder.push(Buffer.from(buffer));
+    },
     destroy: () => {
       destroyed = true;
     },
@@ -155,6 +161,15 @@ describe('start', () => {
     ]);
     expect(await start('c')).toMatchObject({ kind: 'lost', started: false });
     expect(channel.isOpen).toBe(false);
+  });
+
+  test('the end of the channel: a call whose frame was refused was never started', async () => {
+    const heard = start('a');
+    refuses = true;
+    const unheard = start('b');
+    transport.onClosed(new Error('EPIPE'));
+    expect(await heard).toMatchObject({ kind: 'lost', started: true });
+    expect(await unheard).toMatchObject({ kind: 'lost', reason: 'EPIPE', started: false });
   });
 
   test('cancel and stop are sent, a cancel of an unknown id is not', () => {

@@ -48,6 +48,8 @@ export interface ChannelOptions {
 interface Running {
   outcome: Deferred<InvocationOutcome>;
   logs: OutputCapture;
+  /** The sandbox cannot have got the whole `start` frame. */
+  unheard: boolean;
 }
 
 const TAIL_BYTES = 4096;
@@ -162,10 +164,12 @@ export class SandboxChannel {
     if (this.#state !== 'loaded' || this.#running.has(request.id)) {
       return Promise.reject(new WorkerFrontError('internal_error', 'start before ready, or an id in flight'));
     }
-    const running: Running = { outcome: deferred(), logs: new OutputCapture(this.#logLimit) };
+    const running: Running = { outcome: deferred(), logs: new OutputCapture(this.#logLimit), unheard: false };
     const frame = encodeFrame({ type: 'start', ...request }, event);
     this.#running.set(request.id, running);
-    this.#transport.write(frame);
+    this.#transport.write(frame, () => {
+      running.unheard = true;
+    });
     return running.outcome.promise;
   }
 
@@ -287,7 +291,7 @@ export class SandboxChannel {
     this.#loading?.reject(lostError(reason));
     this.#loading = undefined;
     for (const running of this.#running.values()) {
-      running.outcome.resolve({ kind: 'lost', reason, started: true, logs: running.logs.captured() });
+      running.outcome.resolve({ kind: 'lost', reason, started: !running.unheard, logs: running.logs.captured() });
     }
     this.#running.clear();
     this.#closed.resolve(this.#end);

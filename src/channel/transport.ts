@@ -9,8 +9,11 @@ import type { Socket } from 'node:net';
 export interface Transport {
   onData: (chunk: Buffer) => void;
   onClosed: (cause: Error | undefined) => void;
-  /** Writes the buffers one after the other, in one system call where possible. Does nothing after the end. */
-  write(buffers: readonly Uint8Array[]): void;
+  /**
+   * Writes the buffers one after the other, in one system call where possible; nothing after the end. `onFailed` is
+   * called, before `onClosed`, when it is certain that not all of them were taken: the other side cannot have them whole.
+   */
+  write(buffers: readonly Uint8Array[], onFailed?: () => void): void;
   /** Ends the connection at once; unsent bytes are lost. Idempotent. */
   destroy(): void;
 }
@@ -21,14 +24,16 @@ export function socketTransport(socket: Socket): Transport {
   const transport: Transport = {
     onData: nothing,
     onClosed: nothing,
-    write(buffers) {
-      if (!socket.writable) return;
-      if (buffers.length === 1 && buffers[0]) {
-        socket.write(buffers[0]);
+    write(buffers, onFailed) {
+      if (!socket.writable) {
+        onFailed?.();
         return;
       }
       socket.cork();
-      for (const buffer of buffers) socket.write(buffer);
+      for (const [index, buffer] of buffers.entries()) {
+        if (onFailed && index === buffers.length - 1) socket.write(buffer, (error) => error && onFailed());
+        else socket.write(buffer);
+      }
       socket.uncork();
     },
     destroy: () => void socket.destroy(),
