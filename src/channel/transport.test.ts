@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { deferred } from '../lib/deferred.ts';
+import { systemCode } from '../lib/errors.ts';
 import { socketTransport, type Transport } from './transport.ts';
 
 let dir: string;
@@ -50,6 +51,18 @@ describe('a transport on a socket', () => {
     await closed();
     expect(Buffer.concat(got).toString()).toBe('abc');
     expect(failed).toBe(false);
+  });
+
+  it('says so when the other side went away without having read it', async () => {
+    const told: string[] = [];
+    const end = closed().then((cause) => told.push(`closed by ${systemCode(cause)}`));
+    other.pause();
+    transport.write([Buffer.from('a')], () => told.push('first failed'));
+    transport.write([Buffer.from('b')], () => told.push('last failed'));
+    await new Promise((resolve) => setImmediate(resolve));
+    other.destroy();
+    await end;
+    expect(told).toEqual(['last failed', 'closed by ECONNRESET']);
   });
 
   it('says so, before its end, when the other side is gone', async () => {

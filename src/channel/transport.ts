@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { systemCode } from '../lib/errors.ts';
 
 /**
  * A connected stream of bytes to one sandbox. Today a Unix socket; a TCP transport (remote engines) can follow.
@@ -21,10 +22,13 @@ export interface Transport {
 const nothing = () => undefined;
 
 export function socketTransport(socket: Socket): Transport {
+  /** Of the last write. */
+  let lastFailed: (() => void) | undefined;
   const transport: Transport = {
     onData: nothing,
     onClosed: nothing,
     write(buffers, onFailed) {
+      lastFailed = onFailed;
       if (!socket.writable) {
         onFailed?.();
         return;
@@ -43,6 +47,10 @@ export function socketTransport(socket: Socket): Transport {
   socket.on('error', (error) => {
     cause = error;
   });
-  socket.on('close', () => transport.onClosed(cause));
+  socket.on('close', () => {
+    // A Unix socket says this, and not just the end, when the other side had not read everything: the last write is not whole there.
+    if (systemCode(cause) === 'ECONNRESET') lastFailed?.();
+    transport.onClosed(cause);
+  });
   return transport;
 }
