@@ -18,7 +18,7 @@ export function versionKeyOf({ name, version }: Pick<FunctionVersion, 'name' | '
   return `${name}@${version}`;
 }
 
-/** Prepared processes of a `process` sandbox; one is enough where calls come one at a time. */
+/** Prepared processes of a `process` sandbox, at least; the pool adds to them by the demand. */
 const SPARES = 1;
 
 /** How this version runs under these settings. Rejects with `invalid_function` when it asks for more than the node allows. */

@@ -5,6 +5,7 @@ import { Demand } from './demand.ts';
 import { type Fate, Lease, type LeaseStart } from './lease.ts';
 import type { SandboxPlan, Startable } from './plan.ts';
 import type { Sandbox, StartTimings } from './sandbox.ts';
+import { sparesFor } from './spares.ts';
 import type { Waiter } from './waiter.ts';
 import { WaitingLine } from './waiting-line.ts';
 
@@ -87,6 +88,14 @@ export class SandboxGroup {
   /** What sandboxes are made from, once that is known. */
   get startable(): Startable | undefined {
     return this.#startable;
+  }
+
+  /** The plan of the next sandbox: how many prepared processes it keeps follows the demand. */
+  get nextPlan(): SandboxPlan {
+    const { load, limits } = this.plan;
+    if (load.isolation !== 'process') return this.plan;
+    const peak = this.demand.peak(this.#context.clock.now());
+    return { ...this.plan, load: { ...load, spares: sparesFor(peak, limits.memoryBytes) } };
   }
 
   /** True when nothing runs, waits or is being made here: whatever lives is idle. */

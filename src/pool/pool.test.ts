@@ -386,6 +386,18 @@ describe('pre-warming', () => {
     expect((await h.pool.acquire(planOf('b', { isolation: 'container' }))).facts.start).toBe('pooled');
   });
 
+  it('keeps as many prepared processes in the next sandbox as calls lately ran at the same time', async () => {
+    const h = harness({}, { budget: 10_000 });
+    h.state.autoLaunch = true;
+    const plan = planOf('f', { isolation: 'process', memory: 1000 });
+    const first = await h.pool.acquire(plan);
+    expect(first.sandbox.plan?.load.spares).toBe(1);
+    const more = await Promise.all([1, 2].map(() => h.pool.acquire(plan)));
+    for (const lease of more) lease.release('discard');
+    first.release('discard');
+    expect((await h.pool.acquire(plan)).sandbox.plan?.load.spares).toBe(3);
+  });
+
   it('backs off from a function that cannot start, and callers still get the reason', async () => {
     const h = harness({}, {});
     const plan = planOf('f', { isolation: 'container', prewarm: 1 });

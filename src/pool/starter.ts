@@ -134,7 +134,7 @@ export class Starter {
 
   async #make(group: SandboxGroup, startable: Startable): Promise<void> {
     try {
-      const sandbox = await this.#deps.maker.make(group.plan, startable);
+      const sandbox = await this.#deps.maker.make(group.nextPlan, startable);
       group.starting -= 1;
       group.adopt(sandbox);
     } catch (error) {
