@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
@@ -15,7 +16,7 @@ import { DockerApi } from './lib/docker.ts';
 import { loadLine, machineLine } from './lib/machine.ts';
 import { spread } from './lib/stats.ts';
 import { LANGUAGES, type Language, writeNoop } from './modes/functions.ts';
-import { gauge, type Latency, latencyOf, until } from './modes/measure.ts';
+import { gauge, joined, type Latency, latencyOf, until } from './modes/measure.ts';
 
 const { values } = parseArgs({
   options: {
@@ -30,6 +31,8 @@ const rateMs = Number(values.seconds) * 1000;
 const firsts = Number(values.firsts);
 const languages = LANGUAGES.filter(({ name }) => values.languages.split(',').includes(name));
 const CLIENTS = [1, 4, 16];
+/** A process that is loaded already is ready again after this, also a JVM, in milliseconds. */
+const PAUSE_MS = 400;
 
 const source = await mkdtemp(join(tmpdir(), 'wf-modes-source-'));
 const dataDir = await mkdtemp(join(tmpdir(), 'wf-modes-'));
@@ -55,6 +58,7 @@ const table = new Table({
     'p99',
     'handler',
     'p50 / limit',
+    'paced p50',
     ...CLIENTS.map((n) => `${n} clients/s`),
     'starts',
   ],
@@ -90,18 +94,21 @@ try {
 }
 
 async function measureMode(language: Language, isolation: string, pool: boolean): Promise<void> {
+  await startEmpty();
   await configure({ container_pool_limit: pool ? '1' : '-1', container_pool_num: '16' });
   const name = `noop-${language.name}-${isolation}-${pool ? 'pool' : 'bare'}`;
   await writeNoop(source, name, language, { isolation, memory: 128 });
   const url = `${daemon.url}/execute?name=${name}`;
   await client.call(url);
-  if (isolation === 'container') await until(async () => (await ready()) >= 1 || !pool, 30_000, 'a pooled sandbox');
+  if (isolation === 'container')
+    await until(async () => (await readyOf(name)) >= 1 || !pool, 30_000, 'a pooled sandbox');
   // The limit and ours in turn: what else the machine does then hits both.
   const bareBefore = await latencyOf(client, limit.url, calls);
   const count = isolation === 'container' && !pool ? Math.min(calls, 30) : calls;
   const ours =
-    isolation === 'container' && pool ? await pooledLatency(url, calls) : await latencyOf(client, url, count);
+    isolation === 'container' && pool ? await pooledLatency(name, url, calls) : await latencyOf(client, url, count);
   const bareAfter = await latencyOf(client, limit.url, calls);
+  const paced = isolation === 'process' ? (await pacedLatency(url, Math.min(calls, 40))).p50.toFixed(2) : '-';
   const bare = (bareBefore.p50 + bareAfter.p50) / 2;
   const rates: string[] = [];
   for (const clients of CLIENTS) {
@@ -117,6 +124,7 @@ async function measureMode(language: Language, isolation: string, pool: boolean)
     ...[ours.p50, ours.p95, ours.p99].map((value) => value.toFixed(2)),
     ours.handler.toFixed(1),
     (ours.p50 / bare).toFixed(1),
+    paced,
     ...rates,
     startsOf(ours),
   ]);
@@ -124,17 +132,36 @@ async function measureMode(language: Language, isolation: string, pool: boolean)
 }
 
 /** Calls while the pool lasts: a call is made when a pooled sandbox is ready. */
-async function pooledLatency(url: string, count: number): Promise<Latency> {
+async function pooledLatency(name: string, url: string, count: number): Promise<Latency> {
   const parts: Latency[] = [];
   for (let call = 0; call < Math.min(count, 40); call++) {
-    await until(async () => (await ready()) >= 1, 30_000, 'a pooled sandbox');
+    await until(async () => (await readyOf(name)) >= 1, 30_000, 'a pooled sandbox');
     parts.push(await latencyOf(client, url, 1));
   }
-  const times = parts.map((part) => part.p50).sort((a, b) => a - b);
-  const at = (share: number) => times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? Number.NaN;
-  const starts: Record<string, number> = {};
-  for (const part of parts) for (const [kind, n] of Object.entries(part.starts)) starts[kind] = (starts[kind] ?? 0) + n;
-  return { p50: at(0.5), p95: at(0.95), p99: at(0.99), handler: parts[0]?.handler ?? 0, starts, failed: 0 };
+  return joined(parts);
+}
+
+/** Calls with a pause before each, in which a process sandbox prepares its next process. */
+async function pacedLatency(url: string, count: number): Promise<Latency> {
+  const parts: Latency[] = [];
+  for (let call = 0; call < count; call++) {
+    await sleep(PAUSE_MS);
+    parts.push(await latencyOf(client, url, 1));
+  }
+  return joined(parts);
+}
+
+/** No sandbox of an earlier part is left that could be taken for one of the next. */
+async function startEmpty(): Promise<void> {
+  await configure({ container_pool_limit: '-1' });
+  await until(
+    async () => {
+      await fetch(`${daemon.url}/clear`);
+      return (await containers('ready')) === 0 && (await containers('starting')) === 0;
+    },
+    30_000,
+    'no sandbox',
+  );
 }
 
 async function measureFirsts(language: Language): Promise<void> {
@@ -146,7 +173,7 @@ async function measureFirsts(language: Language): Promise<void> {
       await writeNoop(source, name, language, { memory: 128 });
       if (stems === 'on') {
         await client.call(`${daemon.url}/execute?name=first-${language.name}-on-0`);
-        await until(async () => (await stemCount()) >= 1, 30_000, 'a stem sandbox');
+        await until(async () => (await containers('stem')) >= 1, 30_000, 'a stem sandbox');
       }
       const { ms, status } = await client.call(`${daemon.url}/execute?name=${name}`);
       if (status === 200) samples[stems].push(ms);
@@ -157,12 +184,17 @@ async function measureFirsts(language: Language): Promise<void> {
   firstTable.push([language.name, spread(samples.on), spread(samples.off), spread(samples.cold)]);
 }
 
-function ready(): Promise<number> {
-  return gauge(daemon.url, /worker_front_containers\{state="ready"\} (\d+)/);
+/** Ready sandboxes of one function. */
+async function readyOf(name: string): Promise<number> {
+  const reply = await fetch(`${daemon.url}/functions/${name}`);
+  return ((await reply.json()) as { Sandboxes?: Record<string, number> }).Sandboxes?.['ready'] ?? 0;
 }
 
-function stemCount(): Promise<number> {
-  return gauge(daemon.url, /worker_front_containers\{state="stem"\} (\d+)/);
+/** Sandboxes in a state; one that none was in yet is not among the metrics. */
+function containers(state: string): Promise<number> {
+  return gauge(daemon.url, new RegExp(`worker_front_containers\\{state="${state}"\\} (\\d+)`)).then((count) =>
+    Number.isNaN(count) ? 0 : count,
+  );
 }
 
 async function configure(settings: Record<string, string>): Promise<void> {

@@ -107,6 +107,7 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
       invoker,
       functions: functions.catalog,
       deployments: functions.deployments,
+      sandboxes: (name) => pool.statusOf(name),
       configure: createRuntimeSettings(live, createSettingsFile(config)),
       clear: (what) => functions.clear(what),
       readiness: createReadiness({ engine, engineVersion: engineInfo.version, source, clock, warnings, logger }),

@@ -50,6 +50,24 @@ export function percentile(values: readonly number[], percent: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? Number.NaN;
 }
 
+/** Single calls as one series. */
+export function joined(parts: readonly Latency[]): Latency {
+  const times = parts.map((part) => part.p50);
+  const starts: Record<string, number> = {};
+  for (const part of parts) for (const [kind, n] of Object.entries(part.starts)) starts[kind] = (starts[kind] ?? 0) + n;
+  return {
+    p50: percentile(times, 50),
+    p95: percentile(times, 95),
+    p99: percentile(times, 99),
+    handler: percentile(
+      parts.map((part) => part.handler),
+      50,
+    ),
+    starts,
+    failed: parts.reduce((sum, part) => sum + part.failed, 0),
+  };
+}
+
 /** Waits until a condition of the daemon holds, looking every 50 ms. */
 export async function until(condition: () => Promise<boolean>, limitMs: number, what: string): Promise<void> {
   const end = performance.now() + limitMs;

@@ -71,7 +71,8 @@ describe('LiveSettings', () => {
   });
 
   it('keeps defaults below their maximum', () => {
-    expect(refusal({ function_timeout: 1000 })).toContain('MaxFunctionTimeout');
+    expect(refusal({ function_timeout: 1000 })).toMatch(/^function_timeout: .*MaxFunctionTimeout \(900\)/);
+    expect(refusal({ MAX_FUNCTION_TIMEOUT: 10 })).toMatch(/^MAX_FUNCTION_TIMEOUT: .*FunctionTimeout \(300\)/);
     expect(live.change({ function_timeout: 1000, max_function_timeout: 2000 })).toBe(true);
   });
 

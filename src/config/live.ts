@@ -99,16 +99,22 @@ export class LiveSettings {
   /** What `change` would set; throws as it does, and changes nothing. */
   check(patch: Record<string, unknown>): Partial<LiveValues> {
     const named: Partial<Record<LiveKey, unknown>> = {};
+    const spelled = new Map<LiveKey, string>();
     for (const [name, value] of Object.entries(patch)) {
       const key = this.#keys.get(foldName(name));
       if (key === undefined) throw invalidField(name, 'is no setting that can be changed on a running daemon');
       named[key] = parseLive(key, name, value);
+      spelled.set(key, name);
     }
     const values = { ...this.#values, ...named } as LiveValues;
     for (const [key, most] of BELOW) {
       // What the start has given counts as the smaller of both, and is no reason to refuse another setting.
       if ((key in named || most in named) && values[key] > values[most]) {
-        throw invalidField(key, `must not be greater than ${stateNameOf(most)}`);
+        // Named as the caller did; one that was not given is the one that stands in the way.
+        const name = spelled.get(key);
+        throw name === undefined
+          ? invalidField(spelled.get(most) ?? most, `must not be smaller than ${stateNameOf(key)} (${values[key]})`)
+          : invalidField(name, `must not be greater than ${stateNameOf(most)} (${values[most]})`);
       }
     }
     return named as Partial<LiveValues>;

@@ -113,12 +113,21 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
       .filter((bundle) => bundle.name === name)
       .toReversed();
 
-  /** Functions whose manifest wants sandboxes ready always have them, also before their first call. */
-  const prewarm = async () => {
+  /** Functions on this node whose manifest wants sandboxes ready always. */
+  const prewarmed = async () => {
+    const names: string[] = [];
     for (const name of new Set(cache.list().map((bundle) => bundle.name))) {
       const bundle = bundlesOf(name).at(-1);
       const known = bundle && (await readVersion(bundle, environments).catch(() => undefined));
-      if (!known?.manifest.prewarm || stopped) continue;
+      if (known?.manifest.prewarm) names.push(name);
+    }
+    return names;
+  };
+
+  /** Has these functions' sandboxes ready, without waiting for a call. */
+  const prewarm = async (names: readonly string[]) => {
+    for (const name of names) {
+      if (stopped) return;
       try {
         await prepareVersion(await registry.resolve(name));
       } catch (error) {
@@ -178,7 +187,7 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     async resume(): Promise<void> {
       try {
         await sandboxes.removeOtherPackages(cache.list());
-        await prewarm();
+        await prewarm(await prewarmed());
       } catch (error) {
         logger.warn({ reason: messageOf(error) }, 'what an earlier run has left could not be looked through');
       }
@@ -197,6 +206,9 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     },
     /** Removes idle sandboxes; with `resetImages` also images and bundles. What is in use is spared. */
     async clear({ resetImages }: { resetImages: boolean }): Promise<void> {
+      const wanted = resetImages ? await prewarmed() : [];
+      // Before their sandboxes go: those that are kept ready would be made again at once, from the old image.
+      if (resetImages) for (const bundle of cache.list()) pool.evict(versionKeyOf(bundle));
       await pool.clear();
       if (!resetImages) return;
       for (const bundle of cache.list()) {
@@ -206,6 +218,7 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
         await sandboxes.removeVersion(bundle.name, bundle.version);
       }
       await sandboxes.removeImages([]);
+      void prewarm(wanted);
     },
   };
 }

@@ -23,7 +23,7 @@ export interface FunctionDetail extends FunctionSummary {
   manifest: Manifest | undefined;
   versions: FunctionVersionInfo[];
   /** Why the newest object in the code source is not served, if so. */
-  problem: { code: string; message: string } | undefined;
+  problem: { code: string; message: string; details: Record<string, unknown> | undefined } | undefined;
 }
 
 /** What the HTTP layer needs of the functions on this node. */

@@ -87,7 +87,7 @@ export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
         ...summary(name),
         manifest: deps.registry.entry(name)?.current?.manifest,
         versions: await versionsOf(name),
-        problem: problem && { code: problem.code, message: problem.message },
+        problem: problem && { code: problem.code, message: problem.message, details: problem.details },
       };
     },
 

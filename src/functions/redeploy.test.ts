@@ -133,12 +133,12 @@ describe('a changed object', () => {
     expect(await h.version()).toBe('version-next-4');
   });
 
-  it('that was only forgotten meanwhile is not brought back', async () => {
-    h.prepare = async () => h.registry.clear();
+  it('whose predecessor is evicted meanwhile is not brought back', async () => {
+    h.prepare = async () => h.registry.evict('f', 'version-one');
     h.bundles.upload('f', 'two');
     await h.checkNow();
     expect(h.registry.names()).toEqual([]);
-    expect(h.retired).toEqual(['version-two']);
+    expect(h.retired).toEqual(['version-one', 'version-two']);
     expect(h.discarded).toEqual(['version-two']);
   });
 });

@@ -248,15 +248,3 @@ describe('a bundle that is evicted', () => {
     expect(h.retired).toEqual(['version-one']);
   });
 });
-
-it('forgets one function, or all', async () => {
-  h.bundles.upload('f', 'one');
-  h.bundles.upload('g', 'one');
-  await h.version('f');
-  await h.version('g');
-  h.registry.forget('f');
-  expect(h.registry.names()).toEqual(['g']);
-  h.registry.clear();
-  expect(h.registry.names()).toEqual([]);
-  expect(await h.version('f')).toBe('version-one');
-});

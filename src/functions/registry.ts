@@ -174,19 +174,6 @@ export class Registry {
     if (entry && gone) this.#evict(entry, gone);
   }
 
-  /** Forgets every function; the next call fetches it again (or finds it on disk). */
-  clear(): void {
-    this.#entries.clear();
-    this.#missing.clear();
-    this.#broken.clear();
-  }
-
-  forget(name: string): void {
-    this.#entries.delete(name);
-    this.#missing.delete(name);
-    this.#broken.delete(name);
-  }
-
   async close(): Promise<void> {
     this.#closed = true;
     this.#redeploys.close();

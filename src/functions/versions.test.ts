@@ -119,7 +119,7 @@ describe('a rollback', () => {
 
   it('finds the versions of an earlier run on disk', async () => {
     await deploy('one', 'two');
-    h.registry.clear();
+    h.restart();
     expect(await h.version()).toBe('version-two');
     expect(await rollback()).toBe('version-one');
     expect(versions()).toEqual(['one', 'two']);
@@ -168,7 +168,7 @@ describe('old versions', () => {
 
   it('of earlier runs count too', async () => {
     await deploy('a', 'b', 'c');
-    h.registry.clear();
+    h.restart();
     h.keepVersions = 2;
     await h.version();
     await h.checkNow();

@@ -58,10 +58,19 @@ export interface HttpMetrics {
   render(): Promise<string>;
 }
 
+/** What runs of one function now. */
+export interface FunctionSandboxes {
+  /** How many sandboxes are in each state; states that none is in may be left out. */
+  byState: Record<string, number>;
+  /** Calls that wait for a sandbox. */
+  waiting: number;
+}
+
 export interface HttpDeps {
   invoker: Invoker;
   functions: FunctionCatalog;
   deployments: Deployments;
+  sandboxes(functionName: string): FunctionSandboxes;
   configure: RuntimeSettings;
   /** Removes this node's idle sandboxes and, if asked, images and bundles. */
   clear(options: { resetImages: boolean }): Promise<void>;

@@ -112,8 +112,12 @@ export const functionDetailSchema = z
         ImageBuilt: z.boolean(),
       }),
     ),
+    Sandboxes: z
+      .record(z.string(), z.number())
+      .meta({ description: 'Sandboxes of all versions by state: starting, ready, busy, draining, ...' }),
+    Waiting: z.number().meta({ description: 'Calls that wait for a sandbox.' }),
     Problem: z
-      .object({ Code: z.string(), Message: z.string() })
+      .object({ Code: z.string(), Message: z.string(), Details: z.record(z.string(), z.unknown()).nullable() })
       .nullable()
       .meta({ description: 'Why the newest object in the code source is not served.' }),
   })

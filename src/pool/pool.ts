@@ -203,6 +203,19 @@ export class Pool {
     return counts;
   }
 
+  /** What runs of one function now, over all its versions. */
+  statusOf(functionName: string): { byState: Record<string, number>; waiting: number } {
+    const byState: Record<string, number> = {};
+    let waiting = 0;
+    for (const group of this.#all()) {
+      if (group.plan.functionName !== functionName) continue;
+      waiting += group.waiting;
+      if (group.starting > 0) byState['starting'] = (byState['starting'] ?? 0) + group.starting;
+      for (const { state } of group.members) byState[state] = (byState[state] ?? 0) + 1;
+    }
+    return { byState, waiting };
+  }
+
   get waiting(): number {
     let waiting = 0;
     for (const group of this.#all()) waiting += group.waiting;

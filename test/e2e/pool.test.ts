@@ -123,6 +123,12 @@ describe('pre-warmed sandboxes', () => {
     expect(metas.map(({ meta }) => meta.UsingPooledContainer)).toEqual([true, true]);
     await node.get('/clear');
     await readyFor('warm', 2);
+    // Its image and code are gone, too: it is fetched and built anew without a call.
+    const built = await node.metric('worker_front_builds_total{outcome="ok"}');
+    await node.get('/clear?reset_images=true');
+    await readyFor('warm', 2);
+    expect(await node.metric('worker_front_builds_total{outcome="ok"}')).toBeGreaterThan(built ?? 0);
+    expect((await node.get('/functions/warm')).body).toMatchObject({ Sandboxes: { ready: 2 }, Waiting: 0 });
     await node.source.remove('warm');
     await eventually(
       () => node.call('warm'),

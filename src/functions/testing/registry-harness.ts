@@ -20,27 +20,12 @@ export class RegistryHarness {
   keepVersions = 3;
   prepare: (version: FunctionVersion, before: FunctionVersion) => Promise<void> = async () => undefined;
   discard: (version: { name: string; version: string }) => Promise<boolean | void> = async () => undefined;
-  readonly registry = new Registry(
-    {
-      checkInterval: () => CHECK_INTERVAL,
-      keepVersions: () => this.keepVersions,
-      clock: this.clock,
-      logger: this.#logger(),
-    },
-    {
-      bundles: this.bundles,
-      environments: createEnvironments(),
-      prepare: (version, before) => {
-        this.prepared.push(`${before.version} -> ${version.version}`);
-        return this.prepare(version, before);
-      },
-      retire: ({ version }) => void this.retired.push(version),
-      discard: (version) => {
-        this.discarded.push(version.version);
-        return this.discard(version);
-      },
-    },
-  );
+  registry = this.#newRegistry();
+
+  /** The daemon is started again: what it knew is gone, what is on disk stays. */
+  restart(): void {
+    this.registry = this.#newRegistry();
+  }
 
   async version(name = 'f'): Promise<string> {
     return (await this.registry.resolve(name)).version;
@@ -52,6 +37,30 @@ export class RegistryHarness {
     const version = await this.version(name);
     await this.registry.idle();
     return version;
+  }
+
+  #newRegistry(): Registry {
+    return new Registry(
+      {
+        checkInterval: () => CHECK_INTERVAL,
+        keepVersions: () => this.keepVersions,
+        clock: this.clock,
+        logger: this.#logger(),
+      },
+      {
+        bundles: this.bundles,
+        environments: createEnvironments(),
+        prepare: (version, before) => {
+          this.prepared.push(`${before.version} -> ${version.version}`);
+          return this.prepare(version, before);
+        },
+        retire: ({ version }) => void this.retired.push(version),
+        discard: (version) => {
+          this.discarded.push(version.version);
+          return this.discard(version);
+        },
+      },
+    );
   }
 
   #logger(): Logger {

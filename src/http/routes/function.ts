@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { FunctionDetail } from '../../functions/catalog.ts';
 import type { Manifest } from '../../functions/manifest.ts';
 import type { Api } from '../api.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { FunctionSandboxes, HttpDeps } from '../deps.ts';
 import { errorResponses, functionDetailSchema, functionNameSchema } from '../schemas.ts';
 import { summaryView } from './functions.ts';
 
@@ -16,7 +16,7 @@ const schema = {
   },
 };
 
-export function functionRoute(app: Api, deps: Pick<HttpDeps, 'functions'>): void {
+export function functionRoute(app: Api, deps: Pick<HttpDeps, 'functions' | 'sandboxes'>): void {
   app.route({
     method: 'GET',
     url: '/functions/:name',
@@ -24,12 +24,13 @@ export function functionRoute(app: Api, deps: Pick<HttpDeps, 'functions'>): void
     async handler(request) {
       const { name } = request.params;
       request.facts.functionName = name;
-      return detailView(await deps.functions.inspect(name, { signal: request.facts.signal }));
+      const detail = await deps.functions.inspect(name, { signal: request.facts.signal });
+      return detailView(detail, deps.sandboxes(name));
     },
   });
 }
 
-function detailView(detail: FunctionDetail) {
+function detailView(detail: FunctionDetail, { byState, waiting }: FunctionSandboxes) {
   return {
     ...summaryView(detail),
     Manifest: detail.manifest ? manifestView(detail.manifest) : null,
@@ -40,7 +41,11 @@ function detailView(detail: FunctionDetail) {
       Tag: version.tag,
       ImageBuilt: version.imageBuilt,
     })),
-    Problem: detail.problem ? { Code: detail.problem.code, Message: detail.problem.message } : null,
+    Sandboxes: byState,
+    Waiting: waiting,
+    Problem: detail.problem
+      ? { Code: detail.problem.code, Message: detail.problem.message, Details: detail.problem.details ?? null }
+      : null,
   };
 }
 

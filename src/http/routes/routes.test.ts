@@ -174,7 +174,7 @@ describe('/functions', () => {
         state: 'ready',
         manifest: { environment: 'python3.7', timeout: 3, memoryBytes: 2 ** 28, env: { KEY: 'secret' } },
         versions: [{ version: 'v2', current: true, bytes: 10, tag: 'etag', imageBuilt: true }],
-        problem: { code: 'build_failed', message: 'pip' },
+        problem: { code: 'build_failed', message: 'pip', details: { output: ['no such package'] } },
       });
     const reply = await app.fastify.inject('/functions/W1');
     expect(reply.body).not.toContain('secret');
@@ -197,7 +197,9 @@ describe('/functions', () => {
         Prewarm: null,
       },
       Versions: [{ Version: 'v2', Current: true, Bytes: 10, Tag: 'etag', ImageBuilt: true }],
-      Problem: { Code: 'build_failed', Message: 'pip' },
+      Sandboxes: { ready: 1, busy: 2 },
+      Waiting: 3,
+      Problem: { Code: 'build_failed', Message: 'pip', Details: { output: ['no such package'] } },
     });
   });
 

@@ -103,6 +103,7 @@ export function createFakeDeps(changes: Partial<FakeDeps> = {}): FakeDeps {
     invoker,
     functions,
     deployments,
+    sandboxes: () => ({ byState: { ready: 1, busy: 2 }, waiting: 3 }),
     uploadLimit: 1000,
     configure: {
       state: () => state,
