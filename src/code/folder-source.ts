@@ -7,7 +7,7 @@ import { emptyFolder } from './file-writer.ts';
 import { copyFolder } from './folder-copy.ts';
 import { snapshotFolder, stamp } from './folder-walk.ts';
 import { isFunctionName } from './limits.ts';
-import { notFound, sourceProblem, storageProblem } from './problems.ts';
+import { notFound, sourceDown, sourceProblem, storageProblem } from './problems.ts';
 import type { FetchedCode, SourceObject, UnpackLimits, Waiting, WritableCodeSource } from './source.ts';
 import type { BundleTree } from './tree.ts';
 import { type Unpacked, unpackZip } from './unpack.ts';
@@ -92,12 +92,12 @@ export function createFolderSource(options: FolderSourceOptions, deps: FolderSou
       isFolder = (await stat(folder)).isDirectory();
       if (isFolder) await readdir(folder);
     } catch (error) {
-      throw sourceProblem(
+      throw sourceDown(
         `${place} cannot be read (${systemCode(error) ?? messageOf(error)}); check that it exists`,
         error,
       );
     }
-    if (!isFolder) throw sourceProblem(`${place} is no folder`);
+    if (!isFolder) throw sourceDown(`${place} is no folder`);
   }
 
   return {

@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream';
 import { Agent, request } from 'undici';
+import { withinTime } from '../lib/abort.ts';
 import { messageOf, systemCode, type WorkerFrontError } from '../lib/errors.ts';
 import type { SourceTimeouts } from './limits.ts';
-import { sourceProblem } from './problems.ts';
+import { sourceDown, sourceProblem } from './problems.ts';
 
 export interface HttpReply {
   status: number;
@@ -12,7 +13,7 @@ export interface HttpReply {
 }
 
 export interface HttpClient {
-  /** Follows redirects. Any status is a reply; `code_source_error` is no reply. Rejects with the signal's reason. */
+  /** Follows redirects, all within one time limit. Any status is a reply; `code_source_error` is no reply. Rejects with the signal's reason. */
   request(method: 'GET' | 'HEAD', url: string, signal?: AbortSignal): Promise<HttpReply>;
   close(): Promise<void>;
 }
@@ -54,30 +55,37 @@ export function createHttpClient({ connect, headers, idle }: SourceTimeouts): Ht
   }
 
   return {
-    async request(method, address, signal) {
-      let url = new URL(address);
-      const home = url.origin;
-      const authorization = basic(url);
-      for (let redirects = 0; ; redirects += 1) {
-        let reply: Awaited<ReturnType<typeof once>>;
-        try {
-          reply = await withNewTry(method, url, url.origin === home ? authorization : undefined, signal);
-        } catch (error) {
-          signal?.throwIfAborted();
-          throw noReply(error, url);
-        }
-        const { statusCode: status, body } = reply;
-        body.on('error', () => undefined); // a body that is destroyed unread says so; who reads it sees it anyway
-        const headers = reply.headers as HttpReply['headers'];
-        if (!REDIRECTS.has(status)) return { status, headers, body };
-        body.destroy();
-        if (redirects === MAX_REDIRECTS)
-          throw sourceProblem(`the code source redirects more than ${MAX_REDIRECTS} times`);
-        url = redirectTarget(url, headers['location']);
-      }
+    request(method, address, signal) {
+      const ms = connect + headers;
+      const { host } = new URL(address);
+      const late = () => sourceDown(`the code source at ${host} did not answer within ${ms} ms, redirects included`);
+      return withinTime((within) => follow(method, address, within), { ms, signal, late });
     },
     close: () => dispatcher.destroy(),
   };
+
+  async function follow(method: 'GET' | 'HEAD', address: string, signal: AbortSignal): Promise<HttpReply> {
+    let url = new URL(address);
+    const home = url.origin;
+    const authorization = basic(url);
+    for (let redirects = 0; ; redirects += 1) {
+      let reply: Awaited<ReturnType<typeof once>>;
+      try {
+        reply = await withNewTry(method, url, url.origin === home ? authorization : undefined, signal);
+      } catch (error) {
+        signal?.throwIfAborted();
+        throw noReply(error, url);
+      }
+      const { statusCode: status, body } = reply;
+      body.on('error', () => undefined); // a body that is destroyed unread says so; who reads it sees it anyway
+      const headers = reply.headers as HttpReply['headers'];
+      if (!REDIRECTS.has(status)) return { status, headers, body };
+      body.destroy();
+      if (redirects === MAX_REDIRECTS)
+        throw sourceProblem(`the code source redirects more than ${MAX_REDIRECTS} times`);
+      url = redirectTarget(url, headers['location']);
+    }
+  }
 }
 
 function basic(url: URL): string | undefined {
@@ -124,5 +132,5 @@ const REASONS: Record<string, string> = {
 function noReply(error: unknown, url: URL): WorkerFrontError {
   const code = systemCode(error) ?? '';
   const reason = REASONS[code] ?? `cannot be used (${code || messageOf(error)})`;
-  return sourceProblem(`the code source at ${url.host} ${reason}; check CODE_SOURCE and that its server runs`, error);
+  return sourceDown(`the code source at ${url.host} ${reason}; check CODE_SOURCE and that its server runs`, error);
 }

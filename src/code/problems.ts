@@ -1,4 +1,4 @@
-import { systemCode, WorkerFrontError } from '../lib/errors.ts';
+import { hasCode, systemCode, WorkerFrontError } from '../lib/errors.ts';
 
 /** A bundle that breaks a rule. `problem` continues "entry 'x' ..." or, without an entry, "the code ...". */
 export function invalidCode(functionName: string, problem: string, entry?: string): WorkerFrontError {
@@ -16,9 +16,25 @@ export function notFound(functionName: string): WorkerFrontError {
   );
 }
 
-/** A source that is down, slow or refuses. */
+/** A source that answers, but refuses. */
 export function sourceProblem(message: string, cause?: unknown): WorkerFrontError {
   return new WorkerFrontError('code_source_error', message, { cause });
+}
+
+/** A source that is down, slow, overloaded or has a fault of its own: whatever it is asked now, it will not answer. */
+export function sourceDown(message: string, cause?: unknown, retryAfter?: number): WorkerFrontError {
+  return new WorkerFrontError('code_source_error', message, { cause, retryAfter, details: { reason: SOURCE_DOWN } });
+}
+
+const SOURCE_DOWN = 'source_down';
+
+export function isSourceDown(error: unknown): error is WorkerFrontError {
+  return hasCode(error, 'code_source_error') && error.details?.['reason'] === SOURCE_DOWN;
+}
+
+/** Statuses of HTTP that speak of the server, not of the request. */
+export function isServerFault(status: number): boolean {
+  return status >= 500 || status === 429;
 }
 
 const FULL = new Set(['ENOSPC', 'EDQUOT']);

@@ -1,5 +1,5 @@
 import { messageOf, systemCode, WorkerFrontError } from '../lib/errors.ts';
-import { sourceProblem } from './problems.ts';
+import { isServerFault, sourceDown, sourceProblem } from './problems.ts';
 
 /** What is known of an error of the AWS SDK; HEAD replies have no body, so that only the status is left. */
 export function s3ErrorOf(error: unknown): { name: string; status: number | undefined } {
@@ -52,10 +52,12 @@ export function s3Problem(error: unknown, bucket: string, what: string): unknown
   if (status === 301 || status === 307 || name === 'PermanentRedirect') {
     return sourceProblem(`${s3}: bucket '${bucket}' is in another region; set AWS_REGION`, cause);
   }
-  if (status !== undefined)
-    return sourceProblem(`${s3} answered ${status} (${name}) to ${what}; try again later`, cause);
+  if (status !== undefined) {
+    const words = `${s3} answered ${status} (${name}) to ${what}; try again later`;
+    return isServerFault(status) ? sourceDown(words, cause) : sourceProblem(words, cause);
+  }
   const reason = name === 'TimeoutError' ? 'it did not answer in time' : (systemCode(error) ?? messageOf(error));
-  return sourceProblem(
+  return sourceDown(
     `${s3} could not be asked for ${what} (${reason}); check AWS_ENDPOINT_URL_S3 and that it runs`,
     cause,
   );

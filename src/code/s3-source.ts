@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream';
+import { withinTime } from '../lib/abort.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { downloadAndUnpack, withTimeLimits } from './download.ts';
 import { isFunctionName, type SourceTimeouts } from './limits.ts';
-import { notFound, sourceProblem } from './problems.ts';
+import { notFound, sourceDown } from './problems.ts';
 import { createS3Client, type S3Settings } from './s3-client.ts';
 import { isAccessDenied, s3ErrorOf, s3Problem } from './s3-errors.ts';
 import type { UnpackLimits, WritableCodeSource } from './source.ts';
@@ -16,6 +17,9 @@ export interface S3SourceOptions extends S3Settings {
   limits: UnpackLimits;
   timeouts: SourceTimeouts;
 }
+
+/** Pauses between the tries of one request, for which the SDK waits up to about a second each, in milliseconds. */
+const RETRY_PAUSES_MS = 3000;
 
 /** Functions as `<prefix><name>.zip` in a bucket of any server that speaks S3's protocol. The change tag is the ETag. */
 export function createS3Source(options: S3SourceOptions): WritableCodeSource {
@@ -34,10 +38,18 @@ export function createS3Source(options: S3SourceOptions): WritableCodeSource {
     return loaded;
   }
 
-  /** Runs requests; what they reject with becomes the project's errors. */
-  async function asking<T>(what: string, signal: AbortSignal | undefined, job: () => Promise<T>): Promise<T> {
+  /**
+   * Runs requests within a time limit for all their tries together; what they reject with becomes the project's errors.
+   */
+  async function asking<T>(
+    what: string,
+    signal: AbortSignal | undefined,
+    job: (signal: AbortSignal) => Promise<T>,
+    ms = timeouts.connect + timeouts.headers + RETRY_PAUSES_MS,
+  ): Promise<T> {
+    const late = () => sourceDown(`the code source (S3) did not answer within ${ms} ms, asked for ${what}`);
     try {
-      return await job();
+      return await withinTime(job, { ms, signal, late });
     } catch (error) {
       signal?.throwIfAborted();
       throw s3Problem(error, Bucket, what);
@@ -66,17 +78,17 @@ export function createS3Source(options: S3SourceOptions): WritableCodeSource {
     writable: !anonymous,
 
     async stat(name, { signal } = {}) {
-      return asking(`'${name}.zip'`, signal, async () => {
+      return asking(`'${name}.zip'`, signal, async (within) => {
         const [{ HeadObjectCommand }, client] = await load();
         const Key = keyOf(name);
         try {
           return {
             name,
-            tag: tagOf(await client.send(new HeadObjectCommand({ Bucket, Key }), { abortSignal: signal })),
+            tag: tagOf(await client.send(new HeadObjectCommand({ Bucket, Key }), { abortSignal: within })),
           };
         } catch (error) {
           if (s3ErrorOf(error).status !== 404) throw error;
-          await isObjectMissing(Key, signal);
+          await isObjectMissing(Key, within);
           return undefined;
         }
       });
@@ -84,10 +96,10 @@ export function createS3Source(options: S3SourceOptions): WritableCodeSource {
 
     async fetch(name, targetDir, { signal } = {}) {
       const what = `'${name}.zip'`;
-      const reply = await asking(what, signal, async () => {
+      const reply = await asking(what, signal, async (within) => {
         const [{ GetObjectCommand }, client] = await load();
         try {
-          return await client.send(new GetObjectCommand({ Bucket, Key: keyOf(name) }), { abortSignal: signal });
+          return await client.send(new GetObjectCommand({ Bucket, Key: keyOf(name) }), { abortSignal: within });
         } catch (error) {
           const { name: code, status } = s3ErrorOf(error);
           if (code === 'NoSuchKey' || (status === 404 && code !== 'NoSuchBucket')) throw notFound(name);
@@ -104,8 +116,8 @@ export function createS3Source(options: S3SourceOptions): WritableCodeSource {
       let ContinuationToken: string | undefined;
       do {
         const input = { Bucket, Prefix: prefix, Delimiter: '/', ContinuationToken };
-        const page = await asking('its listing', signal, () => {
-          return client.send(new ListObjectsV2Command(input), { abortSignal: signal });
+        const page = await asking('its listing', signal, (within) => {
+          return client.send(new ListObjectsV2Command(input), { abortSignal: within });
         });
         for (const { Key = '' } of page.Contents ?? []) {
           const name = Key.slice(prefix.length, -'.zip'.length);
@@ -116,10 +128,10 @@ export function createS3Source(options: S3SourceOptions): WritableCodeSource {
     },
 
     async check({ signal } = {}) {
-      await asking('its listing', signal, async () => {
+      await asking('its listing', signal, async (within) => {
         const [{ ListObjectsV2Command }, client] = await load();
         try {
-          await client.send(new ListObjectsV2Command({ Bucket, Prefix: prefix, MaxKeys: 1 }), { abortSignal: signal });
+          await client.send(new ListObjectsV2Command({ Bucket, Prefix: prefix, MaxKeys: 1 }), { abortSignal: within });
         } catch (error) {
           // Without s3:ListBucket functions can still be read by name: it answers, and knows the credentials.
           if (!isAccessDenied(error)) throw error;
@@ -128,20 +140,20 @@ export function createS3Source(options: S3SourceOptions): WritableCodeSource {
     },
 
     async put(name, zip, { signal } = {}) {
-      return writing(name, signal, async () => {
+      return writing(name, signal, async (within) => {
         const [{ PutObjectCommand }, client] = await load();
         const input = { Bucket, Key: keyOf(name), Body: zip, ContentType: 'application/zip' };
         // The reply comes when all of the zip is there.
-        const waiting = { abortSignal: signal, requestTimeout: timeouts.body };
+        const waiting = { abortSignal: within, requestTimeout: timeouts.body };
         const reply = await client.send(new PutObjectCommand(input), waiting);
         return { name, tag: tagOf({ ...reply, ContentLength: zip.length }) };
       });
     },
 
     async delete(name, { signal } = {}) {
-      await writing(name, signal, async () => {
+      await writing(name, signal, async (within) => {
         const [{ DeleteObjectCommand }, client] = await load();
-        await client.send(new DeleteObjectCommand({ Bucket, Key: keyOf(name) }), { abortSignal: signal });
+        await client.send(new DeleteObjectCommand({ Bucket, Key: keyOf(name) }), { abortSignal: within });
       });
     },
 
@@ -152,16 +164,21 @@ export function createS3Source(options: S3SourceOptions): WritableCodeSource {
     },
   };
 
-  async function writing<T>(name: string, signal: AbortSignal | undefined, job: () => Promise<T>): Promise<T> {
-    return asking(`write '${name}.zip'`, signal, async () => {
+  async function writing<T>(
+    name: string,
+    signal: AbortSignal | undefined,
+    job: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const write = async (within: AbortSignal) => {
       if (anonymous) throw readOnly('S3_ANONYMOUS is on');
       try {
-        return await job();
+        return await job(within);
       } catch (error) {
         if (isAccessDenied(error)) throw readOnly('the credentials may not write to it');
         throw error;
       }
-    });
+    };
+    return asking(`write '${name}.zip'`, signal, write, timeouts.body);
   }
 }
 
@@ -181,11 +198,11 @@ async function* complete(
   signal?: AbortSignal,
 ): AsyncGenerator<Buffer> {
   try {
-    yield* withTimeLimits(body, timeouts, (words) => sourceProblem(`the code source (S3) ${words}`), signal);
+    yield* withTimeLimits(body, timeouts, (words) => sourceDown(`the code source (S3) ${words}`), signal);
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof WorkerFrontError) throw error;
-    throw sourceProblem(`the code source (S3) broke off while sending ${what}; try again`, error);
+    throw sourceDown(`the code source (S3) broke off while sending ${what}; try again`, error);
   }
 }
 

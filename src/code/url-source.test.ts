@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { fetched } from '../../test/conformance/code-source.ts';
@@ -49,6 +50,19 @@ describe('url source', () => {
     const source = open(server.origin);
     await expect(source.stat('W1')).rejects.toEqual(failing(words));
     expect(server.requests.length).toBeLessThanOrEqual(6);
+    await source.close();
+  });
+
+  it('follows redirects within one time limit for all of them', async () => {
+    const held: ServerResponse[] = [];
+    await using server = await serve((_, response) => {
+      held.push(response);
+      // Each reply comes in time; all together do not.
+      setTimeout(() => response.writeHead(302, { location: `/${held.length}` }).end(), 250);
+    });
+    const source = createCodeSource({ url: server.origin, timeouts: { ...timeouts, connect: 50, headers: 400 } });
+    await expect(source.stat('W1')).rejects.toEqual(failing(/did not answer within 450 ms, redirects included/));
+    expect(server.requests.length).toBeLessThan(5);
     await source.close();
   });
 

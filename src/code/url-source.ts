@@ -5,7 +5,7 @@ import { WorkerFrontError } from '../lib/errors.ts';
 import { downloadAndUnpack, withTimeLimits } from './download.ts';
 import { createHttpClient, type HttpReply } from './http-client.ts';
 import { isFunctionName, type SourceTimeouts } from './limits.ts';
-import { notFound, sourceProblem } from './problems.ts';
+import { isServerFault, notFound, sourceDown, sourceProblem } from './problems.ts';
 import type { CodeSource, FetchedCode, SourceObject, UnpackLimits, Waiting } from './source.ts';
 
 export interface UrlSourceOptions {
@@ -29,7 +29,7 @@ export function createUrlSource(options: UrlSourceOptions): CodeSource {
   const client = createHttpClient(timeouts);
   const urlOf = (file: string) => `${before}${file}${after}`;
   const bodyOf = (reply: HttpReply, signal?: AbortSignal) =>
-    withTimeLimits(reply.body, timeouts, (words) => sourceProblem(`the code source ${words}`), signal);
+    withTimeLimits(reply.body, timeouts, (words) => sourceDown(`the code source ${words}`), signal);
 
   /** The reply to a request for a function's zip, or undefined when there is none. */
   async function ask(method: 'GET' | 'HEAD', name: string, signal?: AbortSignal): Promise<HttpReply | undefined> {
@@ -136,7 +136,8 @@ function refusal(status: number, what: string): WorkerFrontError {
   };
   const hint =
     hints[status] ?? (status >= 500 ? 'it has a fault of its own; try again later' : 'that was not expected');
-  return sourceProblem(`the code source answered ${status} to a request for ${what}: ${hint}`);
+  const words = `the code source answered ${status} to a request for ${what}: ${hint}`;
+  return isServerFault(status) ? sourceDown(words) : sourceProblem(words);
 }
 
 /** Errors while a body comes: the connection broke. */
@@ -145,7 +146,7 @@ function broken(name: string, signal?: AbortSignal) {
     signal?.throwIfAborted();
     if (error instanceof WorkerFrontError) throw error;
     const { message, code } = error as Error & { code?: string };
-    throw sourceProblem(`the code source broke off while sending '${name}' (${code ?? message}); try again`, error);
+    throw sourceDown(`the code source broke off while sending '${name}' (${code ?? message}); try again`, error);
   };
 }
 

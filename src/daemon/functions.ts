@@ -3,6 +3,7 @@ import PQueue from 'p-queue';
 import type { Bundle } from '../code/bundle.ts';
 import { openCodeCache } from '../code/code-cache.ts';
 import { type CodeSourceSettings, createCodeSource } from '../code/code-source.ts';
+import { guardSource } from '../code/guarded-source.ts';
 import { DEFAULT_TIMEOUTS, DEFAULT_UNPACK_LIMITS } from '../code/limits.ts';
 import type { CodeSource } from '../code/source.ts';
 import type { Config } from '../config/config.ts';
@@ -33,7 +34,8 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
   const environments = createEnvironments(config.environmentAliases);
   const plans = new Plans(config.containerRuntime);
 
-  const source = createCodeSource(sourceSettings(config));
+  const sourceLogger = base.logger.child({ part: 'code source' });
+  const source = guardSource(createCodeSource(sourceSettings(config)), { clock, logger: sourceLogger });
   closing('code source', () => source.close());
   const cache = await openCodeCache(
     { root: join(config.dataDir, 'bundles'), limitBytes: live.current.userCodeSizeLimit },
@@ -167,6 +169,8 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
 
   metrics.observe({
     bundleBytes: () => cache.totalBytes(),
+    codeSourceUp: () => !source.isDown,
+    codeSourceFailures: () => source.failures,
     functionsWithProblem: () => registry.problemCount,
   });
 

@@ -1,3 +1,4 @@
+import { isSourceDown } from '../code/problems.ts';
 import type { SourceObject } from '../code/source.ts';
 import { abortable } from '../lib/abort.ts';
 import { BoundedMap } from '../lib/bounded-map.ts';
@@ -232,8 +233,8 @@ export class Registry {
         entry.failedChecks = 0;
       },
       (error: unknown) => {
-        // Said once: a code source that is down is asked again for as long as it is.
-        const level = entry.failedChecks++ === 0 ? 'warn' : 'debug';
+        // Said once; and a code source that is down says so itself, not every function.
+        const level = entry.failedChecks++ === 0 && !isSourceDown(error) ? 'warn' : 'debug';
         this.#options.logger[level]({ function: name, reason: messageOf(error) }, 'cannot look for a new version');
       },
     );

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { abortable } from './abort.ts';
+import { abortable, withinTime } from './abort.ts';
 import { deferred } from './deferred.ts';
 import { settle } from './manual-clock.ts';
 
@@ -46,5 +46,40 @@ describe('abortable', () => {
     await settle();
     process.off('unhandledRejection', note);
     expect(unhandled).toEqual([]);
+  });
+});
+
+describe('withinTime', () => {
+  const late = () => new Error('too late');
+  const forever = (signal: AbortSignal) =>
+    new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(new Error('the job was told')), { once: true });
+    });
+
+  it('gives what the job gives, and leaves its signal alone thereafter', async () => {
+    const caller = new AbortController();
+    let seen: AbortSignal | undefined;
+    const job = async (signal: AbortSignal) => {
+      seen = signal;
+      return 1;
+    };
+    expect(await withinTime(job, { ms: 1, signal: caller.signal, late })).toBe(1);
+    caller.abort();
+    await settle();
+    expect(seen?.aborted).toBe(false);
+  });
+
+  it('rejects when the time is over, or the caller gives up, also when the job does not listen', async () => {
+    await expect(withinTime(forever, { ms: 1, late })).rejects.toThrow('too late');
+    await expect(withinTime(() => new Promise(() => undefined), { ms: 1, late })).rejects.toThrow('too late');
+    const caller = new AbortController();
+    const given = withinTime(forever, { ms: 60_000, signal: caller.signal, late });
+    caller.abort(new Error('gone'));
+    await expect(given).rejects.toThrow('gone');
+    await expect(withinTime(forever, { ms: 60_000, signal: caller.signal, late })).rejects.toThrow('gone');
+  });
+
+  it('passes the errors of the job on', async () => {
+    await expect(withinTime(() => Promise.reject(new Error('no')), { ms: 60_000, late })).rejects.toThrow('no');
   });
 });

@@ -20,6 +20,9 @@ export interface MetricSources {
   imageBytes(): number | Promise<number>;
   /** Functions whose newest object in the code source is not served. */
   functionsWithProblem(): number;
+  codeSourceUp(): boolean;
+  /** Requests that the code source did not answer, since the start. */
+  codeSourceFailures(): number;
 }
 
 /** Recording is cheap enough for the hot path: no label objects, no closures. Times in milliseconds. */
@@ -94,6 +97,18 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   addGauge('worker_front_functions_with_problem', 'Functions whose newest object is not served', () =>
     sources.functionsWithProblem?.(),
   );
+  addGauge('worker_front_code_source_up', '1: the code source answers as far as is known', () =>
+    (sources.codeSourceUp?.() ?? true) ? 1 : 0,
+  );
+  const sourceFailures: Counter = new Counter({
+    name: 'worker_front_code_source_failures_total',
+    help: 'Requests that the code source did not answer, or answered with a fault of its own',
+    registers,
+    collect() {
+      sourceFailures.reset();
+      sourceFailures.inc(sources.codeSourceFailures?.() ?? 0);
+    },
+  });
   const containers: Gauge<'state'> = new Gauge({
     name: 'worker_front_containers',
     help: "This node's sandboxes by state",

@@ -5,6 +5,7 @@ import { createReadiness, type ReadinessView } from './readiness.ts';
 
 const lines: object[] = [];
 const asked = { engine: 0, source: 0 };
+let isDown: boolean;
 let problems: { engine?: Error; source?: Error };
 let clock: ManualClock;
 let readiness: () => Promise<ReadinessView>;
@@ -13,6 +14,7 @@ beforeEach(() => {
   lines.length = 0;
   Object.assign(asked, { engine: 0, source: 0 });
   problems = {};
+  isDown = false;
   clock = new ManualClock();
   const at = (level: string) => (fields: object, message: string) => void lines.push({ level, message, ...fields });
   const logger = { info: at('info'), warn: at('warn') } as unknown as Logger;
@@ -23,7 +25,12 @@ beforeEach(() => {
   readiness = createReadiness({
     engine: { ping: ask('engine') },
     engineVersion: '20.10',
-    source: { check: ask('source') },
+    source: {
+      get isDown() {
+        return isDown;
+      },
+      check: ask('source'),
+    },
     clock,
     warnings: ['open'],
     logger,
@@ -61,10 +68,25 @@ it('asks the code source now and then; a source that is down is no reason to be 
   problems.source = new Error('connect ECONNREFUSED');
   expect(await readiness()).toMatchObject({ ready: true, codeSource: 'degraded' });
   problems = {};
-  await clock.advance(9_999);
+  await clock.advance(1999);
   expect((await readiness()).codeSource).toBe('degraded');
   await clock.advance(1);
   expect((await readiness()).codeSource).toBe('ok');
-  expect(asked).toEqual({ engine: 3, source: 2 });
-  expect(lines).toHaveLength(2);
+  problems.source = new Error('connect ECONNREFUSED');
+  await clock.advance(9999);
+  expect((await readiness()).codeSource).toBe('ok');
+  await clock.advance(1);
+  expect((await readiness()).codeSource).toBe('degraded');
+  expect(asked).toEqual({ engine: 5, source: 3 });
+  expect(lines).toHaveLength(3);
+});
+
+it('does not ask a code source that is known to be down, and believes in its return at once', async () => {
+  expect((await readiness()).codeSource).toBe('ok');
+  isDown = true;
+  expect(await readiness()).toMatchObject({ ready: true, codeSource: 'degraded' });
+  expect(asked.source).toBe(1);
+  isDown = false;
+  expect((await readiness()).codeSource).toBe('ok');
+  expect(asked.source).toBe(2);
 });

@@ -13,7 +13,8 @@ export interface ReadinessView {
 export interface ReadinessDeps {
   engine: { ping(options: { signal?: AbortSignal }): Promise<void> };
   engineVersion: string;
-  source: { check(options: { signal?: AbortSignal }): Promise<void> };
+  /** `isDown`: it is known that it does not answer, and somebody finds out when it does again. */
+  source: { readonly isDown: boolean; check(options: { signal?: AbortSignal }): Promise<void> };
   clock: Clock;
   warnings: readonly string[];
   logger: Logger;
@@ -24,8 +25,9 @@ const ENGINE_PROBLEM = 'the container engine does not answer; the log of worker-
 
 /** How long a check may take before the part counts as down, in milliseconds. */
 const CHECK_LIMIT_MS = 3000;
-/** The code source costs money and time to ask: its answer is kept this long, in milliseconds. */
-const SOURCE_MEMORY_MS = 10_000;
+/** The code source costs money and time to ask: a good answer and a bad one are kept this long, in milliseconds. */
+const GOOD_MEMORY_MS = 10_000;
+const BAD_MEMORY_MS = 2000;
 
 /**
  * Answers `GET /readyz`: the engine is asked each time, the code source now and then. Never rejects. The log has a line
@@ -35,12 +37,18 @@ export function createReadiness(deps: ReadinessDeps): () => Promise<ReadinessVie
   const { engine, source, clock, logger } = deps;
   const engineAnswers = watch('container engine', (signal) => engine.ping({ signal }), logger);
   const sourceAnswers = watch('code source', (signal) => source.check({ signal }), logger);
-  let known: { answers: Promise<boolean>; at: number } | undefined;
-  const askSource = () => {
-    if (known === undefined || clock.now() - known.at >= SOURCE_MEMORY_MS) {
-      known = { answers: sourceAnswers(), at: clock.now() };
+  let known: { answers: Promise<boolean>; until: number } | undefined;
+  const askSource = async () => {
+    if (source.isDown) {
+      known = undefined;
+      return false;
     }
-    return known.answers;
+    if (known === undefined || clock.now() >= known.until) {
+      const asked = { answers: sourceAnswers(), until: clock.now() + GOOD_MEMORY_MS };
+      known = asked;
+      if (!(await asked.answers)) asked.until = clock.now() + BAD_MEMORY_MS;
+    }
+    return known?.answers ?? false;
   };
   return async () => {
     const [engineOk, sourceOk] = await Promise.all([engineAnswers(), askSource()]);
