@@ -38,7 +38,11 @@ async function probe(signal: AbortSignal): Promise<void> {
 }
 
 async function fail(error: Error = new Down('down'), tookMs = 0): Promise<void> {
-  const ended = circuit.run({ probe, run: () => clock.advance(tookMs).then(() => Promise.reject(error)) });
+  const run = async () => {
+    await clock.advance(tookMs);
+    throw error;
+  };
+  const ended = circuit.run({ probe, run });
   await expect(ended).rejects.toBe(error);
 }
 

@@ -12,8 +12,8 @@ export interface CircuitOptions {
 
 /** A job, and how the other side can be asked, without a caller, whether such jobs work again. */
 export interface Guarded<T> {
-  run(): Promise<T>;
-  probe(signal: AbortSignal): Promise<unknown>;
+  run: () => Promise<T>;
+  probe: (signal: AbortSignal) => Promise<unknown>;
 }
 
 interface Opened {
