@@ -76,8 +76,8 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
   const base: Base = { config, live, node, engine, metrics, clock, logger, closing };
   const sandboxes = await composeSandboxes(base);
   const functions = await composeFunctions(base, sandboxes);
-  const { pool } = sandboxes;
-  metrics.observe({ containersByState: () => pool.countByState(), queueLength: () => pool.waiting });
+  const { pool, places } = sandboxes;
+  metrics.observe({ containersByState: () => pool.countByState(), queueLength: () => places.taken });
 
   const records = createInvocationRecords<InvocationRecord>({
     limit: live.current.invocationHistory,
@@ -96,8 +96,14 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
   };
   const { registry, plans, source } = functions;
   const invoker = createInvoker(
-    { settings: () => live.current, plans, clock, logger: logger.child({ part: 'invoke' }) },
-    { registry, pool, memoryUsage: (id) => engine.memoryUsage(id), records, observe },
+    {
+      settings: () => live.current,
+      plans,
+      queueLimit: () => live.current.queueLimit,
+      clock,
+      logger: logger.child({ part: 'invoke' }),
+    },
+    { registry, pool, places, memoryUsage: (id) => engine.memoryUsage(id), records, observe },
   );
 
   const warnings = warningsOf(config);

@@ -156,6 +156,28 @@ describe('code cache: fetching', () => {
     expect(await t.onDisk().then(() => fetching)).toMatchObject({ fetched: true });
   });
 
+  it('fetches no more functions at the same time than it may, and none that nobody waits for any more', async () => {
+    await using t = await setUp();
+    const names = Array.from({ length: 10 }, (_, index) => `W${index}`);
+    for (const name of names) t.source.functions.set(name, name);
+    const gate = deferred<void>();
+    const eight = deferred<void>();
+    t.source.beforeFetch = () => {
+      if (t.source.fetches === 8) eight.resolve();
+      return gate.promise;
+    };
+    const leaves = new AbortController();
+    const fetching = names.slice(0, 9).map((name) => t.cache.fetchLatest(name));
+    const left = t.cache.fetchLatest('W9', { signal: leaves.signal });
+    await eight.promise;
+    expect(await t.staged()).toHaveLength(8);
+    leaves.abort(new Error('left'));
+    await expect(left).rejects.toThrow('left');
+    gate.resolve();
+    await Promise.all(fetching);
+    expect(t.source.fetches).toBe(9);
+  });
+
   it('aborts a fetch that nobody waits for any more', async () => {
     await using t = await setUp();
     t.source.functions.set('W1', 'one');

@@ -1,3 +1,4 @@
+import PQueue from 'p-queue';
 import { messageOf, systemCode, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Bundle } from './bundle.ts';
@@ -15,6 +16,8 @@ export interface CodeCacheOptions {
   root: string;
   /** Bytes of unpacked code kept (`USER_CODE_SIZE_LIMIT`); -1 is no limit. */
   limitBytes: number;
+  /** Functions fetched at the same time; 8 when left out. */
+  parallelFetches?: number;
 }
 
 export interface CodeCacheDeps {
@@ -77,6 +80,7 @@ export async function openCodeCache(options: CodeCacheOptions, deps: CodeCacheDe
   const store = createBundleStore(options.root, log);
   const index = new BundleIndex();
   const flights = new Flights<Fetched>();
+  const fetches = new PQueue({ concurrency: options.parallelFetches ?? 8 });
   const diskLock = new KeyedLock();
   const closing = new AbortController();
   let limit = options.limitBytes;
@@ -141,6 +145,13 @@ export async function openCodeCache(options: CodeCacheOptions, deps: CodeCacheDe
       held.release();
       return result;
     }
+    return fetches.add(() => {
+      signal.throwIfAborted();
+      return fetchObject(name, signal);
+    });
+  }
+
+  async function fetchObject(name: string, signal: AbortSignal): Promise<Fetched> {
     const staged = await store.stage();
     let entry: IndexEntry;
     let held: Lease;

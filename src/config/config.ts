@@ -49,6 +49,8 @@ export interface Config {
   containerLabels: Record<string, string>;
   /** Bytes; already multiplied with `MEMORY_OVERCOMMIT`. */
   memoryBudget: number;
+  /** How many of each are done at the same time. */
+  parallel: { starts: number; builds: number; downloads: number };
   environmentAliases: ReadonlyMap<string, string>;
   build: {
     baseImage: string | undefined;
@@ -150,6 +152,11 @@ export function toConfig(raw: RawSettings, host: Host): Config {
     containerRuntime: settings.CONTAINER_RUNTIME,
     containerLabels: Object.fromEntries(settings.CONTAINER_LABELS ?? []),
     memoryBudget,
+    parallel: {
+      starts: settings.PARALLEL_STARTS ?? Math.max(4, host.cpus * 2),
+      builds: settings.PARALLEL_BUILDS,
+      downloads: settings.PARALLEL_DOWNLOADS,
+    },
     environmentAliases: settings.ENVIRONMENT_ALIASES ?? new Map(),
     build: {
       baseImage: settings.BASE_IMAGE,
@@ -174,6 +181,7 @@ export function toConfig(raw: RawSettings, host: Host): Config {
       isolation: settings.ISOLATION ?? null,
       stemSandboxes: settings.STEM_SANDBOXES,
       queueLimit: settings.QUEUE_LIMIT,
+      nodeQueueLimit: settings.NODE_QUEUE_LIMIT,
       queueTimeout: settings.QUEUE_TIMEOUT,
       buildTimeout: settings.BUILD_TIMEOUT,
       initTimeout: settings.INIT_TIMEOUT,

@@ -14,6 +14,7 @@ export interface LiveValues {
   restContainerLifeTime: number;
   stemSandboxes: number;
   queueLimit: number;
+  nodeQueueLimit: number;
   queueTimeout: number;
   buildTimeout: number;
   initTimeout: number;

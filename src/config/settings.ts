@@ -59,7 +59,13 @@ export const settingsShape = {
     .describe("sum of the sandboxes' memory limits; 80 % of the machine by default"),
   MEMORY_OVERCOMMIT: number(0.1, 100).default(1).describe('factor on MEMORY_BUDGET'),
   QUEUE_LIMIT: integer(0, 1_000_000).default(100).describe('waiting calls per function'),
+  NODE_QUEUE_LIMIT: integer(1, 1_000_000).default(1000).describe('waiting calls of all functions; shared by function'),
   QUEUE_TIMEOUT: number(0, 3600).default(10).describe('seconds a call waits for a free sandbox'),
+  PARALLEL_STARTS: integer(1, 1000)
+    .optional()
+    .describe('sandboxes that are started at the same time; twice the CPUs, at least 4, by default'),
+  PARALLEL_BUILDS: integer(1, 1000).default(2).describe('image builds at the same time'),
+  PARALLEL_DOWNLOADS: integer(1, 1000).default(8).describe('functions fetched from the code source at the same time'),
   BUILD_TIMEOUT: number(1, DAY).default(300).describe('seconds of an image build'),
   INIT_TIMEOUT: number(0.1, 3600).default(60).describe("seconds of a sandbox's start and the loading of its handler"),
   SHUTDOWN_TIMEOUT: number(0, 3600).default(30).describe('seconds that calls in flight get at shutdown'),

@@ -38,7 +38,11 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
   const source = guardSource(createCodeSource(sourceSettings(config)), { clock, logger: sourceLogger });
   closing('code source', () => source.close());
   const cache = await openCodeCache(
-    { root: join(config.dataDir, 'bundles'), limitBytes: live.current.userCodeSizeLimit },
+    {
+      root: join(config.dataDir, 'bundles'),
+      limitBytes: live.current.userCodeSizeLimit,
+      parallelFetches: config.parallel.downloads,
+    },
     { source, log: base.logger.child({ part: 'code' }), onEvict: (bundle) => evict(bundle) },
   );
   closing('code cache', () => cache.close());

@@ -1,5 +1,6 @@
 import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import PQueue from 'p-queue';
 import { checkRunDir, openChannelFolder } from '../channel/listener.ts';
 import { runDirOf } from '../config/config.ts';
 import { createFunctionImages, type FunctionImageRequest } from '../images/function-images.ts';
@@ -16,6 +17,7 @@ import { removeLeftOvers } from '../pool/left-overs.ts';
 import { Networks } from '../pool/networks.ts';
 import type { SandboxPlan } from '../pool/plan.ts';
 import { Pool } from '../pool/pool.ts';
+import { QueuePlaces } from '../pool/queue-places.ts';
 import { type Base, CLOSE_LIMIT_MS } from './base.ts';
 
 /** Seconds that an idle sandbox without a daemon looks for one. */
@@ -40,13 +42,19 @@ export async function composeSandboxes(base: Base) {
   closing('networks', () => networks.removeAll());
 
   const imageLogger = base.logger.child({ part: 'images' });
+  const slots = new PQueue({ concurrency: config.parallel.builds });
   const runtimeImages = createRuntimeImages(
     { baseImage: config.build.baseImage, settings: config.build },
-    { engine, clock, logger: imageLogger },
+    { engine, clock, logger: imageLogger, slots },
   );
   const images = createFunctionImages(
-    { nodeId: node, settings: config.build, timeoutMs: () => live.current.buildTimeout * 1000 },
-    { engine, runtimeImages, clock, logger: imageLogger },
+    {
+      nodeId: node,
+      settings: config.build,
+      timeoutMs: () => live.current.buildTimeout * 1000,
+      concurrency: config.parallel.builds,
+    },
+    { engine, runtimeImages, clock, logger: imageLogger, slots },
   );
   closing('image builds', () => images.close());
   const layers = createFunctionLayers(
@@ -80,10 +88,11 @@ export async function composeSandboxes(base: Base) {
   const sweep = new LeftOverSweep({ labels: nodeLabels, clock, logger }, engine, (id) => launcher.knows(id));
   /** Set by who wants to know that memory and bundles may have become free. */
   const events = { onRemoved: () => {} };
+  const places = new QueuePlaces(() => live.current.nodeQueueLimit);
   const pool = new Pool(
     {
       memoryBudget: config.memoryBudget,
-      maxStarts: Math.max(4, config.cpus * 2),
+      maxStarts: config.parallel.starts,
       stemDir,
       settings: () => live.current,
       clock,
@@ -94,6 +103,7 @@ export async function composeSandboxes(base: Base) {
       engine,
       startable: (plan) => startables.of(imageRequest(plan)),
       folders: functionFolders,
+      places,
       runtimeImage: async (environment) => (await runtimeImages.ensure(environment)).image,
       onRemoved: () => events.onRemoved(),
     },
@@ -103,6 +113,7 @@ export async function composeSandboxes(base: Base) {
 
   return {
     pool,
+    places,
     events,
     /** Versions of a function that have an image. */
     async builtVersions(name: string): Promise<ReadonlySet<string>> {

@@ -81,6 +81,12 @@ export class Registry {
     );
   }
 
+  /** False: a call of this name waits for the code source first. */
+  isKnown(name: string): boolean {
+    const current = this.#entries.get(name)?.current;
+    return current !== undefined && this.#onDisk(current);
+  }
+
   /** What is known of a function without asking the code source. */
   entry(name: string): Readonly<Entry> | undefined {
     return this.#entries.get(name);

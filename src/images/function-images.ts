@@ -52,6 +52,7 @@ export interface FunctionImagesDeps {
   runtimeImages: Pick<RuntimeImages, 'ensure' | 'ensureBuildImage'>;
   clock: Clock;
   logger: Logger;
+  slots?: PQueue;
 }
 
 /**

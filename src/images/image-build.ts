@@ -1,4 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
+import type PQueue from 'p-queue';
 import type { BuildOptions, ContainerEngine } from '../containers/engine.ts';
 import type { Clock } from '../lib/clock.ts';
 import { hasCode, WorkerFrontError } from '../lib/errors.ts';
@@ -32,6 +33,8 @@ export interface ImageBuild {
 export interface BuildDeps {
   engine: Pick<ContainerEngine, 'buildImage' | 'listImages' | 'pruneDanglingImages'>;
   clock: Clock;
+  /** Bounds the builds that the engine runs at the same time; waiting for a place does not count as building. */
+  slots?: PQueue;
 }
 
 /** Lines of output that an error carries. */
@@ -46,6 +49,11 @@ const DOCKERFILE = '.worker-front.Dockerfile';
  * `details.output`), `build_timeout`, `storage_full`, `engine_unavailable`, or what the context failed with.
  */
 export async function runBuild(build: ImageBuild, settings: BuildSettings, deps: BuildDeps): Promise<string> {
+  const run = () => runNow(build, settings, deps);
+  return deps.slots ? deps.slots.add(run) : run();
+}
+
+async function runNow(build: ImageBuild, settings: BuildSettings, deps: BuildDeps): Promise<string> {
   const { engine, clock } = deps;
   const output: string[] = [];
   build.signal?.throwIfAborted();

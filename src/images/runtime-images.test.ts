@@ -2,6 +2,7 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import PQueue from 'p-queue';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createFakeEngine } from '../containers/fake/engine.ts';
 import type { FakeEngineOptions } from '../containers/fake/types.ts';
@@ -54,6 +55,31 @@ describe('createRuntimeImages', () => {
     expect(python?.files).toEqual(expect.arrayContaining(['init/init.c', 'runtime/bootstrap.py', 'settings/env']));
     expect(python?.files).not.toContain('runtime/Dockerfile');
     expect(await engine.inspectImage('worker-front/python3.11:latest')).toMatchObject({ id: runtime.id });
+  });
+
+  it('are built within the places that all builds share', async () => {
+    const { engine } = setUp();
+    let running = 0;
+    let most = 0;
+    const counted: Pick<typeof engine, 'buildImage'> = {
+      async buildImage(...args) {
+        running += 1;
+        most = Math.max(most, running);
+        await new Promise(setImmediate);
+        running -= 1;
+        return engine.buildImage(...args);
+      },
+    };
+    const deps = { engine: { ...engine, ...counted }, clock: systemClock, logger: silentLogger };
+    const make = (slots: PQueue) => createRuntimeImages({ settings: {}, imagesDir }, { ...deps, slots });
+    const one = () => new PQueue({ concurrency: 1 });
+    await Promise.all([make(one()).ensure('python3.11'), make(one()).ensure('python3.11')]);
+    expect(most).toBe(2);
+    most = 0;
+    await writeFile(join(imagesDir, 'init', 'init.c'), 'int changed;');
+    const shared = one();
+    await Promise.all([make(shared).ensure('python3.11'), make(shared).ensure('python3.11')]);
+    expect(most).toBe(1);
   });
 
   it('finds images of an earlier daemon', async () => {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
+import type PQueue from 'p-queue';
 import type { ContainerEngine } from '../containers/engine.ts';
 import { abortable } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -41,6 +42,7 @@ export interface RuntimeImagesDeps {
   >;
   clock: Clock;
   logger: Logger;
+  slots?: PQueue;
 }
 
 /**

@@ -237,3 +237,52 @@ it('runs every call under the settings of its moment', async () => {
   expect(second.given.channel.started[0]?.call.deadlineMs).toBe(1000);
   expect(first.given.plan.key).not.toBe(second.given.plan.key);
 });
+
+describe('a call of a function whose code is not here', () => {
+  beforeEach(() => {
+    h.known = false;
+  });
+
+  /** The code source does not answer. */
+  function hang(): void {
+    h.resolve = (_, signal) =>
+      new Promise((_resolve, reject) => {
+        signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+      });
+  }
+
+  it('waits in a place of the queue, and leaves it with the code', async () => {
+    h.resolve = async () => {
+      expect(h.places.takenBy('f')).toBe(1);
+      return h.version;
+    };
+    const { reply, given } = await h.begin();
+    expect(h.places.taken).toBe(0);
+    given.channel.done('1');
+    await reply;
+  });
+
+  it('is refused when as many wait as may', async () => {
+    hang();
+    const caller = new AbortController();
+    const waiting = [1, 2].map((call) =>
+      errorOf(h.invoker.invoke(h.request({ id: `i${call}`, signal: caller.signal }))),
+    );
+    expect(await errorOf(h.invoker.invoke(h.request()))).toMatchObject({ code: 'too_many_requests', retryAfter: 1 });
+    caller.abort();
+    expect((await Promise.all(waiting)).map(({ message }) => message)).toEqual(Array(2).fill('the caller went away'));
+    expect(h.places.taken).toBe(0);
+  });
+
+  it('makes way for a call of another function when the queue of the node is full', async () => {
+    hang();
+    const first = errorOf(h.invoker.invoke(h.request({ id: 'i1' })));
+    const second = errorOf(h.invoker.invoke(h.request({ id: 'i2' })));
+    const other = h.places.enter('other', () => undefined);
+    h.places.enter('third', () => undefined);
+    expect(await second).toMatchObject({ code: 'node_overloaded', retryAfter: 1 });
+    other.leave();
+    expect(h.places.takenBy('f')).toBe(1);
+    void first;
+  });
+});

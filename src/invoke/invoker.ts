@@ -8,6 +8,7 @@ import { type ErrorCode, hasCode, messageOf, WorkerFrontError } from '../lib/err
 import type { Logger } from '../lib/logger.ts';
 import type { Lease } from '../pool/lease.ts';
 import type { SandboxPlan } from '../pool/plan.ts';
+import type { QueuePlaces } from '../pool/queue-places.ts';
 import type { Sandbox } from '../pool/sandbox.ts';
 import type {
   InvocationMeta,
@@ -25,6 +26,8 @@ import { newRecord, noteStart, outputOf, peakOf } from './record.ts';
 export interface InvokerOptions {
   settings(): PlanSettings;
   plans: Plans;
+  /** Calls of one function that may wait for its code (`QUEUE_LIMIT`). */
+  queueLimit(): number;
   clock: Clock;
   logger: Logger;
 }
@@ -34,7 +37,11 @@ export interface InvokerDeps {
     resolve(name: string, options: { signal?: AbortSignal }): Promise<FunctionVersion>;
     /** False: another version serves now, or its code is not on this node any more. */
     isCurrent(version: FunctionVersion): boolean;
+    /** False: the call waits for the code source first. */
+    isKnown(name: string): boolean;
   };
+  /** The node's queue: calls wait there for code as they do for sandboxes. */
+  places: Pick<QueuePlaces, 'enter' | 'takenBy'>;
   pool: { acquire(plan: SandboxPlan, signal?: AbortSignal): Promise<Lease> };
   /** The host's view of a sandbox's memory. */
   memoryUsage(containerId: string): Promise<MemoryUsage | undefined>;
@@ -198,12 +205,31 @@ class PoolInvoker implements Invoker {
   async #planFor(request: InvocationRequest, progress: Progress) {
     const { clock, plans } = this.#options;
     const began = clock.now();
-    const version = await this.#deps.registry.resolve(request.name, { signal: request.signal });
+    const version = await this.#resolve(request);
     progress.timings.fetch += clock.now() - began;
     progress.version = version;
     const plan = plans.of(version, this.#options.settings());
     progress.plan = plan;
     return { version, plan };
+  }
+
+  async #resolve({ name, signal }: InvocationRequest): Promise<FunctionVersion> {
+    const { registry, places } = this.#deps;
+    if (registry.isKnown(name)) return registry.resolve(name, { signal });
+    if (places.takenBy(name) >= Math.max(1, this.#options.queueLimit())) {
+      throw new WorkerFrontError(
+        'too_many_requests',
+        `${places.takenBy(name)} calls of '${name}' are waiting already (QUEUE_LIMIT); try again later`,
+        { retryAfter: 1 },
+      );
+    }
+    const refused = new AbortController();
+    const place = places.enter(name, (error) => refused.abort(error));
+    try {
+      return await registry.resolve(name, { signal: anySignal(refused.signal, signal) });
+    } finally {
+      place.leave();
+    }
   }
 
   /** Runs the call in a sandbox until its answer or its deadline. */
@@ -259,6 +285,10 @@ function keepAfter(outcome: InvocationOutcome, isolation: Isolation): boolean {
   if (outcome.kind === 'lost') return false;
   if (outcome.kind === 'done' || isolation === 'process') return true;
   return !ENDS_PROCESS.has(outcome.failure.kind);
+}
+
+function anySignal(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
+  return other ? AbortSignal.any([one, other]) : one;
 }
 
 /** Kills that were reported with an outcome, so that they do not explain a later loss. */

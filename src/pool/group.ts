@@ -4,6 +4,7 @@ import { Backoff } from './backoff.ts';
 import { Demand } from './demand.ts';
 import { type Fate, Lease, type LeaseStart } from './lease.ts';
 import type { SandboxPlan, Startable } from './plan.ts';
+import type { QueuePlace } from './queue-places.ts';
 import type { Sandbox, StartTimings } from './sandbox.ts';
 import { sparesFor } from './spares.ts';
 import type { Waiter } from './waiter.ts';
@@ -14,10 +15,14 @@ export interface GroupContext {
   clock: Clock;
   queueLimit(): number;
   queueTimeoutMs(): number;
+  /** Takes a place in the node's queue for a call of this function; see `QueuePlaces`. */
+  enterQueue(functionName: string, refuse: (error: WorkerFrontError) => void): QueuePlace;
   /** What sandboxes of this plan can be made from; builds only when that cannot be avoided. One job however many ask. */
   startable(plan: SandboxPlan): Promise<Startable>;
   /** Something changed: a sandbox may be wanted, or one may be free. Called on every call: must be cheap. */
   changed(group: SandboxGroup): void;
+  /** Whether a sandbox that has become free goes, although callers wait for it, because another function has too little. */
+  yields(group: SandboxGroup, sandbox: Sandbox): boolean;
   /** Takes an ended sandbox away. */
   remove(sandbox: Sandbox): void;
 }
@@ -57,6 +62,7 @@ export class SandboxGroup {
     this.#waiters = new WaitingLine({
       clock: context.clock,
       timeoutMs: () => context.queueTimeoutMs(),
+      enter: (refuse) => context.enterQueue(plan.functionName, refuse),
       changed: () => {
         this.#ensureStartable();
         context.changed(this);
@@ -70,6 +76,10 @@ export class SandboxGroup {
 
   get size(): number {
     return this.#members.size + this.starting;
+  }
+
+  get bytesEach(): number {
+    return this.plan.limits.memoryBytes;
   }
 
   /** Without a call in flight, oldest first. */
@@ -124,7 +134,7 @@ export class SandboxGroup {
 
   /**
    * The right to run one call: in a ready sandbox at once, or when one becomes ready. Rejects with
-   * `too_many_requests` (queue full), `node_overloaded` (waited too long), the reason why no sandbox can be made, or the signal's reason.
+   * `too_many_requests` (queue full), `node_overloaded` (the node's queue is full, waited too long), the reason why no sandbox can be made, or the signal's reason.
    */
   async acquire(signal?: AbortSignal): Promise<Lease> {
     const now = this.#context.clock.now();
@@ -174,6 +184,7 @@ export class SandboxGroup {
   /** A sandbox of this plan has become ready. */
   adopt(sandbox: Sandbox): void {
     this.#members.add(sandbox);
+    sandbox.readySince = this.#context.clock.now();
     sandbox.channel?.onClosed(({ reason }) => this.lost(sandbox, reason));
     this.#offer(sandbox);
     if (this.#retired) this.expire(sandbox);
@@ -304,7 +315,8 @@ export class SandboxGroup {
     if (fate === 'unused') sandbox.served -= 1;
     if (fate === 'keep') this.backoff.succeeded();
     const spent = fate !== 'unused' && this.plan.load.isolation === 'container';
-    const discard = fate === 'discard' || spent || this.#retired;
+    const yields = this.#waiters.length > 0 && sandbox.state === 'busy' && this.#context.yields(this, sandbox);
+    const discard = fate === 'discard' || spent || this.#retired || yields;
     if (sandbox.state === 'busy' && discard) {
       this.#unlist(sandbox);
       sandbox.move('draining');

@@ -10,6 +10,7 @@ import type { Lease } from './lease.ts';
 import { SandboxMaker } from './maker.ts';
 import type { ContainerPlan, SandboxPlan, Startable } from './plan.ts';
 import { setTargets } from './prewarm.ts';
+import type { QueuePlaces } from './queue-places.ts';
 import { Reaper } from './reaper.ts';
 import { Removals } from './removals.ts';
 import { Starter } from './starter.ts';
@@ -53,6 +54,8 @@ export interface PoolDeps {
   startable(plan: SandboxPlan): Promise<Startable>;
   runtimeImage(environment: string): Promise<string>;
   folders: FunctionFolders;
+  /** The node's queue. */
+  places: Pick<QueuePlaces, 'enter'>;
   /** A sandbox is gone: its version may not be live any more. */
   onRemoved?(): void;
 }
@@ -105,7 +108,7 @@ export class Pool {
     const { launcher, engine, folders } = deps;
     const maker = new SandboxMaker({ launcher, engine, stems: this.#stems, budget, folders, remove, clock });
     this.#starter = new Starter(
-      { maxStarts: options.maxStarts, clock, logger },
+      { maxStarts: options.maxStarts, usualBytes: () => options.settings().functionMemory, clock, logger },
       { maker, stems: this.#stems, budget, removals: this.#removals, groups: () => this.#groups.values() },
     );
     this.#reaper = new Reaper(
@@ -257,8 +260,10 @@ export class Pool {
       clock: this.#options.clock,
       queueLimit: () => this.#options.settings().queueLimit,
       queueTimeoutMs: () => this.#options.settings().queueTimeout * 1000,
+      enterQueue: (functionName, refuse) => this.#deps.places.enter(functionName, refuse),
       startable: (wanted) => this.#deps.startable(wanted),
       changed: (changed) => this.#starter.changed(changed),
+      yields: (owner, sandbox) => this.#starter.yields(owner, sandbox),
       remove: (sandbox) => this.#removals.remove(sandbox),
     });
     this.#groups.set(plan.key, group);

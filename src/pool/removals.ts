@@ -33,6 +33,11 @@ export class Removals {
     this.#running.set(sandbox, removal);
   }
 
+  /** True while its removal runs: its memory is in `pendingBytes`. */
+  isRunning(sandbox: Sandbox): boolean {
+    return this.#running.has(sandbox);
+  }
+
   /** Resolves when the removals that run now have ended. */
   async current(): Promise<void> {
     await Promise.allSettled(this.#running.values());

@@ -38,6 +38,8 @@ export class Sandbox {
   served = 0;
   /** Monotonic milliseconds. */
   idleSince = 0;
+  /** When it joined its group, in monotonic milliseconds. */
+  readySince = 0;
   /** How it came to be: decides `Meta.Start` of the first call that it was made for. */
   origin: 'cold' | 'stem' = 'cold';
   /** Why it is `lost`, for the log and the caller. */

@@ -2,15 +2,19 @@ import type { Clock } from '../lib/clock.ts';
 import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Budget } from './budget.ts';
+import { heldBytes, mayEvict, mustLeaveRoom, mustYield, reservedBytes, startsOfOne } from './fair-share.ts';
 import type { SandboxGroup } from './group.ts';
 import type { SandboxMaker } from './maker.ts';
 import type { Startable } from './plan.ts';
 import type { Removals } from './removals.ts';
+import type { Sandbox } from './sandbox.ts';
 import type { StemKind, Stems } from './stems.ts';
 
 export interface StarterOptions {
   /** Sandboxes that are made at the same time, at most. */
   maxStarts: number;
+  /** Memory of a sandbox whose manifest names none. */
+  usualBytes(): number;
   clock: Clock;
   logger: Logger;
 }
@@ -19,17 +23,20 @@ export interface StarterDeps {
   maker: Pick<SandboxMaker, 'make'>;
   stems: Pick<Stems, 'wanted' | 'start' | 'extraBytes' | 'evict'>;
   budget: Budget;
-  removals: Pick<Removals, 'pendingBytes'>;
+  removals: Pick<Removals, 'pendingBytes' | 'isRunning'>;
   /** All groups, in any order. */
   groups(): Iterable<SandboxGroup>;
 }
 
 /** Sandboxes that nobody waits for are made one at a time. */
 const MAX_SPARE_STARTS = 1;
+/** A start that takes longer, in milliseconds, is waiting for a slow handler to load: its place is another's. */
+const SLOW_START_MS = 1000;
 
 /**
- * Decides which sandbox is made next. Callers who wait come first, those of the function with the fewest sandboxes before others; spares and stems follow when nobody waits. Memory comes from idle sandboxes, those of the least
- * recently used function first.
+ * Decides which sandbox is made next. Callers who wait come first, those of the function with the least memory before
+ * others; spares and stems follow when nobody waits. Memory comes from idle sandboxes, those of the least recently used
+ * function first, and from functions that have more than their share (`fair-share.ts`).
  */
 export class Starter {
   readonly #options: StarterOptions;
@@ -37,6 +44,12 @@ export class Starter {
   /** Groups with waiting callers. */
   readonly #hungry = new Set<SandboxGroup>();
   readonly #starts = new Set<Promise<void>>();
+  /** Starts that have not taken long yet. */
+  #places = 0;
+  /** Groups whose callers wait because there is no room, the one that waits longest first. */
+  readonly #starved = new Set<SandboxGroup>();
+  /** Sandboxes that make way for others as soon as their last call has ended. */
+  readonly #yielding = new Set<Sandbox>();
   #spareStarts = 0;
   #closed = false;
 
@@ -48,7 +61,7 @@ export class Starter {
   /** A group's callers or sandboxes have changed. On the path of every call: does nothing when nobody waits. */
   changed(group: SandboxGroup): void {
     if (group.waiting > 0) this.#hungry.add(group);
-    else if (!this.#hungry.delete(group) && !group.wantsSpare) return;
+    else if (!this.#hungry.delete(group) && !group.wantsSpare && this.#starved.size === 0) return;
     this.dispatch();
   }
 
@@ -56,14 +69,46 @@ export class Starter {
   dispatch(): void {
     if (this.#closed) return;
     const withoutRoom = new Set<SandboxGroup>();
-    while (this.#starts.size < this.#options.maxStarts) {
+    while (this.#places < this.#options.maxStarts) {
       const group = this.#neediest(withoutRoom);
       if (!group?.startable) break;
       if (this.#makeRoom(this.#deps.stems.extraBytes(group.plan), group)) this.#begin(group, group.startable, false);
       else withoutRoom.add(group);
     }
+    const looked = this.#places < this.#options.maxStarts;
+    for (const group of this.#starved) {
+      if (!group.wantsStart || (looked && !withoutRoom.has(group))) this.#starved.delete(group);
+    }
+    for (const group of withoutRoom) this.#starved.add(group);
     for (const group of this.#hungry) group.coverWaiters();
     this.#startSpares();
+  }
+
+  /**
+   * Whether a sandbox that has become free goes although its function's callers wait for it: another function finds no
+   * room, has less, and what is on its way out already is not enough for it.
+   */
+  yields(owner: SandboxGroup, sandbox: Sandbox): boolean {
+    if (this.#starved.size === 0) return false;
+    const { budget, removals, stems } = this.#deps;
+    const now = this.#options.clock.now();
+    let coming = budget.limit - budget.used + removals.pendingBytes;
+    for (const leaving of this.#yielding) {
+      if (leaving.state === 'removed' || removals.isRunning(leaving)) this.#yielding.delete(leaving);
+      else coming += leaving.reservation.bytes;
+    }
+    for (const asking of this.#starved) {
+      const wanted = stems.extraBytes(asking.plan);
+      if (asking === owner || !asking.wantsStart) continue;
+      if (coming >= wanted) {
+        coming -= wanted;
+        continue;
+      }
+      if (!mustYield(owner, asking, sandbox.readySince, now)) continue;
+      this.#yielding.add(sandbox);
+      return true;
+    }
+    return false;
   }
 
   /** Nothing is started any more; resolves when what is being made has been made. */
@@ -72,13 +117,14 @@ export class Starter {
     await Promise.allSettled(this.#starts);
   }
 
-  /** Of the functions whose callers wait, the one that has the fewest sandboxes: so a flooded one leaves room for others. */
+  /** Of the functions whose callers wait, the one that has the least memory: so a flooded one leaves room for others. */
   #neediest(except: ReadonlySet<SandboxGroup>): SandboxGroup | undefined {
     let neediest: SandboxGroup | undefined;
-    for (const group of this.#hungry) {
+    for (const group of new Set([...this.#starved, ...this.#hungry])) {
       if (group.waiting === 0) this.#hungry.delete(group);
-      if (!group.wantsStart || except.has(group)) continue;
-      if (!neediest || group.size < neediest.size) neediest = group;
+      if (!group.wantsStart || except.has(group) || group.starting >= startsOfOne(this.#options.maxStarts)) continue;
+      if (some(except, (starved) => mustLeaveRoom(group, starved))) continue;
+      if (!neediest || heldBytes(group) < heldBytes(neediest)) neediest = group;
     }
     return neediest;
   }
@@ -102,15 +148,19 @@ export class Starter {
   /** True when the bytes are free; otherwise idle sandboxes begin to go, and the next removal asks again. */
   #makeRoom(bytes: number, asking: SandboxGroup): boolean {
     const { budget, removals, stems } = this.#deps;
-    if (budget.fits(bytes)) return true;
+    const spared = asking.size === 0 ? 0 : reservedBytes(budget.limit, this.#options.usualBytes());
+    const wanted = bytes + spared;
+    if (budget.fits(wanted)) return true;
+    const now = this.#options.clock.now();
     const others = [...this.#deps.groups()].filter((group) => group !== asking).sort((a, b) => a.lastUsed - b.lastUsed);
     for (const group of others) {
       for (const sandbox of group.idle) {
-        if (budget.fits(bytes, removals.pendingBytes)) return false;
+        if (budget.fits(wanted, removals.pendingBytes)) return false;
+        if (!mayEvict(asking, group, now)) break;
         group.expire(sandbox);
       }
     }
-    while (!budget.fits(bytes, removals.pendingBytes) && stems.evict());
+    while (!budget.fits(wanted, removals.pendingBytes) && stems.evict());
     return false;
   }
 
@@ -125,7 +175,19 @@ export class Starter {
   }
 
   #track(job: Promise<void>): void {
+    this.#places += 1;
+    let holds = true;
+    const leave = () => {
+      if (holds) this.#places -= 1;
+      holds = false;
+    };
+    const slow = this.#options.clock.after(SLOW_START_MS, () => {
+      leave();
+      this.dispatch();
+    });
     const start = job.finally(() => {
+      slow.cancel();
+      leave();
       this.#starts.delete(start);
       this.dispatch();
     });
@@ -160,6 +222,11 @@ export class Starter {
       }),
     );
   }
+}
+
+function some<T>(all: Iterable<T>, test: (one: T) => boolean): boolean {
+  for (const one of all) if (test(one)) return true;
+  return false;
 }
 
 /** True when the engine refused because a container or image was taken away from outside. */

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../lib/clock.ts';
 import type { Lease } from './lease.ts';
+import type { QueuePlace } from './queue-places.ts';
 
 /**
  * One caller who waits for a sandbox. Its time limit (`QUEUE_TIMEOUT`) runs only while no sandbox is being made for
@@ -11,6 +12,7 @@ export class Waiter {
   readonly #resolve: (lease: Lease) => void;
   readonly #reject: (error: unknown) => void;
   readonly #onTimeout: (waiter: Waiter) => void;
+  #place: QueuePlace | undefined;
   #leftMs: number;
   #timer: Timer | undefined;
   #runningSince = 0;
@@ -29,6 +31,11 @@ export class Waiter {
     this.since = options.clock.now();
   }
 
+  /** The place in the node's queue, which it leaves when it waits no more. */
+  takes(place: QueuePlace): void {
+    this.#place = place;
+  }
+
   /** `covered`: a sandbox is being made for this caller. */
   setCovered(covered: boolean): void {
     if (covered) this.#pause();
@@ -37,11 +44,13 @@ export class Waiter {
 
   give(lease: Lease): void {
     this.#pause();
+    this.#place?.leave();
     this.#resolve(lease);
   }
 
   fail(error: unknown): void {
     this.#pause();
+    this.#place?.leave();
     this.#reject(error);
   }
 

@@ -2,12 +2,15 @@ import type { Clock } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
 import { hasCode, WorkerFrontError } from '../lib/errors.ts';
 import type { Lease } from './lease.ts';
+import type { QueuePlace } from './queue-places.ts';
 import { Waiter } from './waiter.ts';
 
 export interface WaitingLineOptions {
   clock: Clock;
   /** Milliseconds that a caller waits without a sandbox being made for it. */
   timeoutMs(): number;
+  /** Takes a place in the node's queue, or throws `node_overloaded`; `refuse` says that it is needed by another function. */
+  enter(refuse: (error: WorkerFrontError) => void): QueuePlace;
   /** Somebody came or left. */
   changed(): void;
 }
@@ -28,7 +31,7 @@ export class WaitingLine {
     return this.#waiters.length;
   }
 
-  /** Waits for a lease. Rejects with `node_overloaded` after the time limit, what `fail` says, or the signal's reason. */
+  /** Waits for a lease. Rejects with `node_overloaded` (no place, or after the time limit), what `fail` says, or the signal's reason. */
   async wait(signal: AbortSignal | undefined): Promise<Lease> {
     signal?.throwIfAborted();
     const result = deferred<Lease>();
@@ -37,6 +40,7 @@ export class WaitingLine {
       { clock: this.#options.clock, timeoutMs, onTimeout: (late) => this.#giveUp(late, overloaded(timeoutMs)) },
       result,
     );
+    waiter.takes(this.#options.enter((error) => this.#giveUp(waiter, error)));
     this.#waiters.push(waiter);
     const onAbort = () => this.#giveUp(waiter, signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });

@@ -8,6 +8,7 @@ import { silentLogger } from '../../lib/logger.ts';
 import { ManualClock, settle } from '../../lib/manual-clock.ts';
 import { Lease, type LeaseFacts } from '../../pool/lease.ts';
 import type { SandboxPlan } from '../../pool/plan.ts';
+import { QueuePlaces } from '../../pool/queue-places.ts';
 import { Sandbox } from '../../pool/sandbox.ts';
 import type { InvocationRecord, InvocationRequest, InvocationResult } from '../invocation.ts';
 import { createInvoker, type InvocationEnd } from '../invoker.ts';
@@ -67,7 +68,10 @@ export class InvokerHarness {
   readonly given: Given[] = [];
   settings = NODE;
   version: FunctionVersion = aVersion();
-  resolve: (name: string) => Promise<FunctionVersion> = async () => this.version;
+  /** False: calls wait for the code source. */
+  known = true;
+  readonly places = new QueuePlaces(() => 3);
+  resolve: (name: string, signal?: AbortSignal) => Promise<FunctionVersion> = async () => this.version;
   facts: LeaseFacts = { start: 'reused', queueMs: 0, timings: { build: 0, create: 0, start: 0, load: 0 } };
   /** Awaited before the pool answers. */
   beforeLease: (plan: SandboxPlan) => Promise<void> | void = () => undefined;
@@ -75,12 +79,20 @@ export class InvokerHarness {
   onGiven: (given: Given) => void = () => undefined;
   usage: (containerId: string) => Promise<MemoryUsage | undefined> = async () => undefined;
   readonly invoker = createInvoker(
-    { settings: () => this.settings, plans: new Plans(undefined), clock: this.clock, logger: silentLogger },
+    {
+      settings: () => this.settings,
+      plans: new Plans(undefined),
+      queueLimit: () => 2,
+      clock: this.clock,
+      logger: silentLogger,
+    },
     {
       registry: {
-        resolve: (name) => this.resolve(name),
+        resolve: (name, { signal }) => this.resolve(name, signal),
         isCurrent: (version) => version === this.version,
+        isKnown: () => this.known,
       },
+      places: this.places,
       pool: { acquire: (plan) => this.#acquire(plan) },
       memoryUsage: (id) => this.usage(id),
       records: {

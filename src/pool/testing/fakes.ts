@@ -5,6 +5,7 @@ import { ManualClock, settle } from '../../lib/manual-clock.ts';
 import type { LaunchRequest } from '../launcher.ts';
 import type { SandboxPlan, Startable } from '../plan.ts';
 import { Pool, type PoolSettings } from '../pool.ts';
+import { QueuePlaces } from '../queue-places.ts';
 import { Sandbox } from '../sandbox.ts';
 
 const MIB = 2 ** 20;
@@ -86,7 +87,7 @@ export interface PendingLaunch {
 /** Everything around a pool, in the hands of the test. */
 export function poolHarness(
   settings: Partial<PoolSettings> = {},
-  more: { budget?: number; maxStarts?: number; startable?: Partial<Startable> } = {},
+  more: { budget?: number; maxStarts?: number; startable?: Partial<Startable>; nodeQueueLimit?: number } = {},
 ) {
   const clock = new ManualClock();
   const launches: PendingLaunch[] = [];
@@ -169,6 +170,7 @@ export function poolHarness(
   };
 
   const limitUpdates: string[] = [];
+  const places = new QueuePlaces(() => more.nodeQueueLimit ?? 1000);
   const pool = new Pool(
     {
       memoryBudget: (more.budget ?? 1000) * MIB,
@@ -199,10 +201,23 @@ export function poolHarness(
         return result.promise;
       },
       folders: { make: async () => undefined, fill: async () => undefined, remove: async () => undefined },
+      places,
       runtimeImage: async (environment) => `worker-front/${environment}`,
     },
   );
-  return { pool, clock, launches, loads, removed, removals, state, startables, settings: current, limitUpdates };
+  return {
+    pool,
+    clock,
+    launches,
+    loads,
+    removed,
+    removals,
+    state,
+    startables,
+    settings: current,
+    limitUpdates,
+    places,
+  };
 }
 
 export const IMAGE: Startable = { imageName: 'hf_f', image: 'hf_f:v1', layers: undefined, built: false, buildMs: 0 };
