@@ -16,12 +16,12 @@ import { createInvoker, type InvocationEnd } from './invoke/invoker.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { Closers } from './lib/closers.ts';
 import { claimDataDir, makeDataDir, nodeIdOf, publishFacts, releaseDataDir } from './lib/data-dir.ts';
-import type { Logger } from './lib/logger.ts';
 import { packageVersion } from './lib/package-info.ts';
 import { createInvocationRecords } from './observe/invocation-records.ts';
-import { createLog } from './observe/log.ts';
+import { createLog, type Log } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { createReadiness } from './observe/readiness.ts';
+import { openTokenStore } from './tokens/token-store.ts';
 
 export interface DaemonOptions {
   /** Log to `daemon.log` in the data folder instead of standard output. */
@@ -54,14 +54,15 @@ export async function createDaemon(config: Config, options: DaemonOptions = {}):
   closers.add({ name: 'log', limitMs: 1000, close: () => log.close() });
   closers.add({ name: 'data folder', limitMs: 1000, close: () => releaseDataDir(config.dataDir) });
   try {
-    return await compose(config, options, log.logger, closers);
+    return await compose(config, options, log, closers);
   } catch (error) {
     await closers.close();
     throw error;
   }
 }
 
-async function compose(config: Config, options: DaemonOptions, logger: Logger, closers: Closers): Promise<Daemon> {
+async function compose(config: Config, options: DaemonOptions, log: Log, closers: Closers): Promise<Daemon> {
+  const { logger, audit } = log;
   logPersisted(config.persisted, logger);
   const live = new LiveSettings(config.live);
   const node = nodeIdOf(config.dataDir);
@@ -107,9 +108,16 @@ async function compose(config: Config, options: DaemonOptions, logger: Logger, c
   );
 
   const warnings = warningsOf(config);
+  const tokens = openTokenStore(
+    { apiTokens: config.http.tokens, file: config.http.tokensFile },
+    { logger: logger.child({ part: 'access' }), audit },
+  );
+  closing('tokens', () => tokens.close());
   const http = await createHttpApp(
-    { host: config.http.host, apiTokens: config.http.tokens, allowedHosts: config.http.allowedHosts },
+    { host: config.http.host, allowedHosts: config.http.allowedHosts },
     {
+      tokens,
+      audit,
       invoker,
       functions: functions.catalog,
       deployments: functions.deployments,

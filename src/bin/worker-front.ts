@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { CommanderError } from 'commander';
+import { type Command, CommanderError } from 'commander';
 import { createProgram } from '../cli/program.ts';
 import { hasCode, messageOf } from '../lib/errors.ts';
 import { packageVersion } from '../lib/package-info.ts';
@@ -11,9 +11,11 @@ process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
 
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 
-const program = createProgram({ version: packageVersion(), entry: process.argv[1] ?? '', run, print });
-program.exitOverride();
-for (const command of program.commands) command.exitOverride();
+const note = (line: string) => void process.stderr.write(`${line}\n`);
+
+const program = createProgram({ version: packageVersion(), entry: process.argv[1] ?? '', run, print, note });
+const withAllBelow = (command: Command): Command[] => [command, ...command.commands.flatMap(withAllBelow)];
+for (const command of withAllBelow(program)) command.exitOverride();
 
 try {
   await program.parseAsync();

@@ -17,9 +17,16 @@ afterEach(() => {
 async function command(...args: string[]) {
   const run = vi.fn<ProgramOptions['run']>(async () => {});
   const printed: string[] = [];
+  const notes: string[] = [];
   const errors: string[] = [];
-  const program = createProgram({ version: '1.2.3', entry: '', run, print: (line) => void printed.push(line) });
-  for (const one of [program, ...program.commands]) {
+  const program = createProgram({
+    version: '1.2.3',
+    entry: '',
+    run,
+    print: (line) => void printed.push(line),
+    note: (line) => void notes.push(line),
+  });
+  for (const one of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
     one.exitOverride().configureOutput({ writeErr: (text) => void errors.push(text), writeOut: () => {} });
   }
   const failed = await program.parseAsync(args, { from: 'user' }).then(
@@ -27,7 +34,7 @@ async function command(...args: string[]) {
     (error: Error) => error.message,
   );
   const [config, options] = run.mock.calls[0] ?? [];
-  return { config: config as Config, options, printed, errors: errors.join(''), failed };
+  return { config: config as Config, options, printed, notes, errors: errors.join(''), failed };
 }
 
 describe('start', () => {

@@ -1,11 +1,12 @@
 import { Command } from 'commander';
 import { type Config } from '../config/config.ts';
-import { loadConfig, loadDataDir, loadToken } from '../config/load.ts';
+import { loadConfig, loadDataDir, loadToken, loadTokensFile } from '../config/load.ts';
 import type { SettingName } from '../config/settings.ts';
 import { addSettingFlags, settingsOf } from './flags.ts';
 import { startInBackground } from './start.ts';
 import { status } from './status.ts';
 import { stop } from './stop.ts';
+import { addToken, listTokens, revokeToken, type TokenOptions } from './token.ts';
 
 export interface ProgramOptions {
   version: string;
@@ -14,8 +15,11 @@ export interface ProgramOptions {
   /** Runs the daemon in this process until it is told to end. `detached`: it was started by `start -d`. */
   run(config: Config, options: { detached: boolean }): Promise<void>;
   print: (line: string) => void;
+  /** A remark for people, beside the result. */
+  note: (line: string) => void;
 }
 
+const TOKEN_SETTINGS: readonly SettingName[] = ['DATA_DIR', 'TOKENS_FILE'];
 const CLIENT_SETTINGS: readonly SettingName[] = ['DATA_DIR', 'API_TOKEN'];
 
 /** The command line. Commands reject with a `WorkerFrontError` whose message is one clear sentence. */
@@ -60,5 +64,38 @@ export function createProgram(options: ProgramOptions): Command {
       print: options.print,
     });
   });
+  addTokenCommands(program, options);
   return program;
+}
+
+function addTokenCommands(program: Command, { print, note }: ProgramOptions): void {
+  const token = program.command('token').description('tokens of callers: who may do what');
+  const several = (value: string, before: string[]) => [...before, ...value.split(',').map((part) => part.trim())];
+  const target = (command: Command): TokenOptions => {
+    return { file: loadTokensFile(settingsOf(command, TOKEN_SETTINGS)), print, note };
+  };
+
+  const add = token
+    .command('add')
+    .description('make a token, and print it this once')
+    .argument('<name>', 'whose it is; for lists and logs')
+    .option(
+      '--role <role>',
+      "invoke, read or admin (which includes the others); several by commas or '--role' again",
+      several,
+      [],
+    )
+    .option('--function <name>', 'the only functions that it is good for; all when left out', several, []);
+  addSettingFlags(add, TOKEN_SETTINGS).action(async (name: string) => {
+    const given = add.opts<{ role: string[]; function: string[] }>();
+    await addToken(name, given.role.length > 0 ? given : { ...given, role: ['invoke'] }, target(add));
+  });
+
+  const list = token.command('list').description('list the tokens').option('--json', 'as JSON');
+  addSettingFlags(list, TOKEN_SETTINGS).action(() => {
+    listTokens({ json: list.opts<{ json?: boolean }>().json === true }, target(list));
+  });
+
+  const revoke = token.command('revoke').description('revoke a token').argument('<name>', 'its name or id');
+  addSettingFlags(revoke, TOKEN_SETTINGS).action((name: string) => revokeToken(name, target(revoke)));
 }

@@ -35,7 +35,15 @@ export interface Config {
     timeout: number;
   };
   engine: { host: string | undefined; tlsVerify: string | undefined; certPath: string | undefined; homeDir: string };
-  http: { host: string; port: number; tokens: string[]; allowedHosts: string[] };
+  http: {
+    host: string;
+    port: number;
+    /** `API_TOKEN`. */
+    tokens: string[];
+    /** Tokens with roles; the file need not exist. */
+    tokensFile: string;
+    allowedHosts: string[];
+  };
   dataDir: string;
   /** undefined: chosen from the node id (see `runDirOf`). */
   runDir: string | undefined;
@@ -98,6 +106,11 @@ export function defaultDataDir(host: Host): string {
   return join(host.xdgStateHome || join(host.home, '.local', 'state'), 'worker-front');
 }
 
+/** Where the tokens with roles are. */
+export function tokensFileIn(dataDir: string, given: string | undefined, host: Pick<Host, 'cwd'>): string {
+  return given === undefined ? join(dataDir, 'tokens.json') : resolve(host.cwd, given);
+}
+
 /** Where channel folders are: short, because a socket path has at most 107 bytes. */
 export function runDirOf(config: Config, nodeId: string): string {
   return config.runDir ?? (config.root ? join('/run/worker-front', nodeId) : join(config.dataDir, 'run'));
@@ -116,7 +129,8 @@ export function toConfig(raw: RawSettings, host: Host): Config {
   const memoryBudget = Math.floor(
     (settings.MEMORY_BUDGET ?? Math.floor(host.memoryBytes * 0.8)) * settings.MEMORY_OVERCOMMIT,
   );
-  checkAccess(settings);
+  const tokensFile = tokensFileIn(dataDir, settings.TOKENS_FILE, host);
+  checkAccess(settings, tokensFile);
   for (const name of ['BUILD_CA_BUNDLE', 'BUILD_APT_SOURCES', 'DOCKER_CERT_PATH'] as const) {
     const path = settings[name];
     if (path !== undefined && !existsSync(path)) throw invalid(name, `there is no file '${path}'`);
@@ -140,6 +154,7 @@ export function toConfig(raw: RawSettings, host: Host): Config {
       host: settings.WORKER_FRONT_HOST,
       port: settings.PORT,
       tokens: settings.API_TOKEN ?? [],
+      tokensFile,
       allowedHosts: settings.ALLOWED_HOSTS ?? [],
     },
     dataDir,
@@ -230,11 +245,11 @@ function codeSourceOf(settings: Settings): { url: string; joinAsIs: boolean } {
   throw invalid('CODE_SOURCE', 'is not set; give s3://bucket/prefix, file:///folder or https://host/prefix');
 }
 
-function checkAccess(settings: Settings): void {
+function checkAccess(settings: Settings, tokensFile: string): void {
   if (isLoopback(settings.WORKER_FRONT_HOST)) return;
-  if (settings.API_TOKEN?.length || settings.ALLOW_UNAUTHENTICATED) return;
+  if (settings.API_TOKEN?.length || existsSync(tokensFile) || settings.ALLOW_UNAUTHENTICATED) return;
   throw invalid(
     'WORKER_FRONT_HOST',
-    `'${settings.WORKER_FRONT_HOST}' is not loopback: set API_TOKEN, or ALLOW_UNAUTHENTICATED=true to let everybody in`,
+    `'${settings.WORKER_FRONT_HOST}' is not loopback: set API_TOKEN, or make a token by 'worker-front token add', or set ALLOW_UNAUTHENTICATED=true to let everybody in`,
   );
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { systemCode, WorkerFrontError } from '../lib/errors.ts';
-import { type Config, defaultDataDir, type RawSettings, thisHost, toConfig } from './config.ts';
+import { type Config, defaultDataDir, type RawSettings, thisHost, toConfig, tokensFileIn } from './config.ts';
 import { withPersisted } from './persisted.ts';
 import { SETTING_NAMES, type SettingName } from './settings.ts';
 
@@ -53,6 +53,12 @@ export function loadDataDir(options: LoadOptions = {}): string {
   const host = thisHost(env);
   const given = rawSettings({ ...options, env }).DATA_DIR;
   return given ? resolve(host.cwd, given) : defaultDataDir(host);
+}
+
+/** Where the tokens of these settings are, without asking for anything else to be set. */
+export function loadTokensFile(options: LoadOptions = {}): string {
+  const env = options.env ?? process.env;
+  return tokensFileIn(loadDataDir(options), rawSettings({ ...options, env }).TOKENS_FILE || undefined, thisHost(env));
 }
 
 /** The token that commands send to the daemon. */

@@ -29,9 +29,12 @@ export const settingsShape = {
 
   WORKER_FRONT_HOST: text
     .default('127.0.0.1')
-    .describe('address to listen on; one that is not loopback demands API_TOKEN'),
+    .describe('address to listen on; one that is not loopback demands API_TOKEN or a TOKENS_FILE'),
   PORT: integer(0, 65_535).default(8222).describe('port to listen on; 0 takes a free one'),
-  API_TOKEN: list.optional().describe('bearer token, or several separated by commas'),
+  API_TOKEN: list.optional().describe('bearer token, or several separated by commas; each of them is admin'),
+  TOKENS_FILE: text
+    .optional()
+    .describe("file of tokens with roles, kept by 'worker-front token'; tokens.json in DATA_DIR by default"),
   ALLOWED_HOSTS: hostNames
     .optional()
     .describe('further names, separated by commas, that callers may use for this node (Host header) without a token'),

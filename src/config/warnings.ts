@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { type Config, isLoopback } from './config.ts';
 
 /** What these settings leave open, for the log and `readyz`. */
@@ -6,7 +7,7 @@ export function warningsOf(config: Config): string[] {
   if (config.build.network === 'host') {
     warnings.push("BUILD_NETWORK=host: image builds run strangers' code that can reach the services of this machine");
   }
-  if (config.http.tokens.length === 0 && !isLoopback(config.http.host)) {
+  if (config.http.tokens.length === 0 && !existsSync(config.http.tokensFile) && !isLoopback(config.http.host)) {
     warnings.push('everybody who reaches this address can run functions and change settings (ALLOW_UNAUTHENTICATED)');
   }
   if (config.live.functionNetwork !== 'none') {

@@ -28,8 +28,11 @@ export interface FunctionDetail extends FunctionSummary {
 
 /** What the HTTP layer needs of the functions on this node. */
 export interface FunctionCatalog {
-  /** Names in alphabetical order after `after`, at most `limit` (1 to 1000). `next` is the `after` of the next page. */
-  list(options: { after?: string; limit: number; signal?: AbortSignal }): Promise<{
+  /**
+   * Names in alphabetical order after `after`, at most `limit` (1 to 1000). `next` is the `after` of the next page.
+   * `only`: as if there were no others.
+   */
+  list(options: { after?: string; limit: number; only?: ReadonlySet<string>; signal?: AbortSignal }): Promise<{
     functions: FunctionSummary[];
     next: string | undefined;
   }>;

@@ -198,7 +198,7 @@ describe('upload', () => {
 
   it('that is deleted while it is made ready says so', async () => {
     await put('1');
-    harness.prepare = () => deployments.remove('f');
+    harness.prepare = async () => void (await deployments.remove('f'));
     expect(await refusalOf(put('2'))).toMatchObject({ code: 'conflict', details: { Serving: null } });
     expect(await codeOf(harness.version())).toBe('function_not_found');
   });

@@ -30,9 +30,9 @@ export interface Deployments {
   upload(name: string, zip: AsyncIterable<Uint8Array>, options?: Waiting): Promise<Deployment & { created: boolean }>;
   /**
    * Deletes a function from the code source and this node. Calls in flight finish; new ones are `function_not_found`.
-   * Its bundles and images go as soon as nothing uses them.
+   * Its bundles and images go as soon as nothing uses them. Gives the version that served.
    */
-  remove(name: string, options?: Waiting): Promise<void>;
+  remove(name: string, options?: Waiting): Promise<{ previous: string | undefined }>;
   /** Goes back to the version before the current one, until the object in the code source changes. */
   rollback(name: string, options?: Waiting): Promise<Deployment>;
   /** Throws `read_only_source` when there is nothing to upload to. */
@@ -121,10 +121,12 @@ export function createDeployments(deps: DeploymentDeps): Deployments {
       const source = writable();
       const known = (await source.stat(name, { signal })) !== undefined || registry.entry(name) !== undefined;
       if (!known) throw notFound(name);
+      const previous = registry.entry(name)?.current?.version;
       await source.delete(name, { signal });
       await registry.remove(name);
       deps.onRemoved(name);
       logger.info({ function: name }, 'deleted');
+      return { previous };
     },
 
     async rollback(name, { signal } = {}) {

@@ -64,10 +64,11 @@ export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
   };
 
   return {
-    async list({ after, limit, signal }) {
+    async list({ after, limit, only, signal }) {
       const names = new Set(deps.registry.names());
       for await (const name of deps.listSource({ signal })) names.add(name);
-      const sorted = [...names].sort((a, b) => (a < b ? -1 : 1));
+      const seen = only === undefined ? [...names] : [...names].filter((name) => only.has(name));
+      const sorted = seen.sort((a, b) => (a < b ? -1 : 1));
       const start = after === undefined ? 0 : sorted.findIndex((name) => name > after);
       const page = start < 0 ? [] : sorted.slice(start, start + limit);
       const last = page.at(-1);

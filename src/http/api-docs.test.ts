@@ -14,7 +14,7 @@ const headings = text.split('\n').filter((line) => line.startsWith('### '));
 
 let app: HttpApp;
 beforeAll(async () => {
-  app = await createHttpApp({ host: '127.0.0.1', apiTokens: [] }, createFakeDeps());
+  app = await createHttpApp({ host: '127.0.0.1' }, createFakeDeps());
 });
 afterAll(() => app.close());
 

@@ -1,11 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Role } from '../tokens/caller.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Needs no token and passes the browser guard. */
     open?: boolean;
+    /** Role that a token must have; `any`: a token of the node will do. A route that names none demands `admin`. */
+    needs?: Role | 'any';
+    /** Concerns all functions of the node: nothing for a token that is limited to some. */
+    nodeWide?: boolean;
     /** Goes on answering while the daemon shuts down. */
     whileDraining?: boolean;
     /** Logged at debug level. */

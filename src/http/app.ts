@@ -4,7 +4,9 @@ import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify';
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { createAccess } from './access/access.ts';
+import { ANY_TOKEN, needsOf } from './access/needs.ts';
 import type { Api } from './api.ts';
+import { createAudited } from './audit.ts';
 import { createClientErrorHandler } from './client-error.ts';
 import type { HttpDeps, HttpOptions } from './deps.ts';
 import { errorReply, toWorkerFrontError } from './error-reply.ts';
@@ -38,7 +40,7 @@ export interface HttpApp {
 /** Builds the app with all routes; it does not listen yet. */
 export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promise<HttpApp> {
   const { logger } = deps;
-  const access = createAccess({ allowedHosts: [], ...options });
+  const access = createAccess({ allowedHosts: [], allowedOrigins: [], ...options, tokens: deps.tokens });
   const answeredEarly = new WeakSet<Socket>();
   const track = createTrack({ ...deps, answeredEarly });
   let draining = false;
@@ -76,7 +78,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
     frameworkErrors(error, request, reply) {
       track(request, reply);
       try {
-        access(request, reply);
+        request.facts.caller = access(request, reply, ANY_TOKEN);
         sendError(error, request, reply);
       } catch (refusal) {
         sendError(refusal, request, reply);
@@ -102,7 +104,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
         throw new WorkerFrontError('shutting_down', 'this node is shutting down; try another one, or later');
       }
     }
-    if (!config.open) access(request, reply);
+    if (!config.open) request.facts.caller = access(request, reply, request.is404 ? ANY_TOKEN : needsOf(config));
     done();
   });
   // Requests that came before the end of the connection was decided still have to say so in their reply.
@@ -115,9 +117,9 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
     done();
   });
 
-  await describeRoutes(fastify, { authenticated: options.apiTokens.length > 0 });
+  await describeRoutes(fastify);
   answerUnknownRoutes(fastify);
-  addRoutes(fastify, { ...deps, isDraining: () => draining });
+  addRoutes(fastify, { ...deps, isDraining: () => draining, audited: createAudited(deps.audit) });
 
   let closing: Promise<void> | undefined;
   const close = () => (closing ??= closeApp(fastify));

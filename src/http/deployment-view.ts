@@ -10,3 +10,8 @@ export function deploymentView({ version, previous }: Deployment) {
     Previous: previous ?? null,
   };
 }
+
+/** A deployment as it stands in the audit log: the versions. */
+export function beforeAndAfter({ version, previous }: Deployment) {
+  return { before: previous ?? null, after: version.version };
+}

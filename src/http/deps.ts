@@ -2,13 +2,13 @@ import type { FunctionCatalog } from '../functions/catalog.ts';
 import type { Deployments } from '../functions/deployments.ts';
 import type { Invoker } from '../invoke/invocation.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { TokenStore } from '../tokens/token-store.ts';
+import type { Audited } from './audit.ts';
 
 /** Fixed for the life of the app. */
 export interface HttpOptions {
   /** Address to listen on; also a `Host` that callers may use. */
   host: string;
-  /** Bearer tokens, each of which gives full access. Empty: no token is asked for, and the browser guard is on. */
-  apiTokens: readonly string[];
   /** Further names for the `Host` header while there is no token. */
   allowedHosts?: readonly string[];
   /** Milliseconds a client has to send a whole request; 600,000 when left out (a large upload). */
@@ -76,7 +76,11 @@ export interface HttpDeps {
   clear(options: { resetImages: boolean }): Promise<void>;
   readiness(): Promise<Readiness>;
   metrics: HttpMetrics;
+  /** While none is demanded, the browser guard is on. */
+  tokens: Pick<TokenStore, 'demanded' | 'find'>;
   logger: Logger;
+  /** Gets one line for every administrative change. */
+  audit: Logger;
   /** Read at every request, as the limit can change at run time. Bytes. */
   payloadLimit: () => number;
   /** Bytes of an uploaded zip. */
@@ -87,4 +91,5 @@ export interface HttpDeps {
 export interface RouteDeps extends HttpDeps {
   /** True once new calls are refused. */
   isDraining(): boolean;
+  audited: Audited;
 }

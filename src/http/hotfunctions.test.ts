@@ -24,7 +24,7 @@ let app: HttpApp;
 
 beforeEach(async () => {
   deps = createFakeDeps();
-  app = await createHttpApp({ host: '127.0.0.1', apiTokens: [] }, deps);
+  app = await createHttpApp({ host: '127.0.0.1' }, deps);
 });
 afterEach(() => app.close());
 

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ANONYMOUS } from '../tokens/caller.ts';
 import { createHttpApp, type HttpApp } from './app.ts';
 import { createFakeDeps } from './testing/fake-deps.ts';
 
@@ -21,7 +22,7 @@ let app: HttpApp;
 let document: Document;
 
 beforeEach(async () => {
-  app = await createHttpApp({ host: '127.0.0.1', apiTokens: [] }, createFakeDeps());
+  app = await createHttpApp({ host: '127.0.0.1' }, createFakeDeps());
   document = (await app.fastify.inject('/openapi.json')).json();
 });
 afterEach(() => app.close());
@@ -118,7 +119,10 @@ test('a body is described where it has a meaning, and never required', () => {
 
 test('the token is asked for where it is needed', async () => {
   expect(document.security).toBeUndefined();
-  await using closed = await createHttpApp({ host: '127.0.0.1', apiTokens: ['t'] }, createFakeDeps());
+  await using closed = await createHttpApp(
+    { host: '127.0.0.1' },
+    createFakeDeps({ tokens: { demanded: true, find: () => ANONYMOUS } }),
+  );
   const reply = await closed.fastify.inject({ url: '/openapi.json', headers: { authorization: 'Bearer t' } });
   const withToken = reply.json<Document>();
   expect(withToken.security).toEqual([{ token: [] }]);

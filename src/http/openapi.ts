@@ -6,7 +6,7 @@ type Transform = typeof jsonSchemaTransform;
 type TransformInput = Parameters<Transform>[0];
 
 /** Collects the routes that are added after it into `GET /openapi.json`. */
-export async function describeRoutes(app: FastifyInstance, options: { authenticated: boolean }): Promise<void> {
+export async function describeRoutes(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -16,9 +16,8 @@ export async function describeRoutes(app: FastifyInstance, options: { authentica
         description: 'Runs functions on one machine with Docker. Every error has the shape ErrorReply.',
       },
       components: {
-        securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'One of API_TOKEN.' } },
+        securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'A token of the node.' } },
       },
-      ...(options.authenticated ? { security: [{ token: [] }] } : {}),
     },
     transform: jsonSchemaTransform,
     transformObject: (document) => withoutUnused(withOperationIds(jsonSchemaTransformObject(document) as Document)),

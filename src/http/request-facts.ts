@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify';
-import type { ErrorCode } from '../lib/errors.ts';
+import { type ErrorCode, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import { ANONYMOUS, type Caller, maySee } from '../tokens/caller.ts';
 import type { HttpMetrics } from './deps.ts';
 
 declare module 'fastify' {
@@ -25,7 +26,9 @@ export class RequestFacts {
   readonly requestId: string | undefined;
   /** The route's `config`, kept because Fastify makes a new object of all its options at each look. */
   readonly config: RouteConfig;
-  /** Set by routes that name a function. */
+  /** Set once the request has passed the access check; undefined on routes that need none. */
+  caller: Caller | undefined;
+  /** Set by routes that name a function, through `useFunction`. */
   functionName: string | undefined;
   /** Set when the reply is an error. */
   errorCode: ErrorCode | undefined;
@@ -51,6 +54,13 @@ export class RequestFacts {
   /** Milliseconds since the request's head was read. */
   get elapsedMs(): number {
     return performance.now() - this.#startedAt;
+  }
+
+  /** Notes which function this is about. Throws `forbidden` when the caller is limited to others. */
+  useFunction(name: string): void {
+    this.functionName = name;
+    if (this.caller === undefined || maySee(this.caller, name)) return;
+    throw new WorkerFrontError('forbidden', `the token is limited to other functions than '${name}'`);
   }
 
   callerGone(): void {
@@ -86,6 +96,7 @@ export function createTrack(deps: TrackDeps): Track {
         method: request.method,
         path: facts.config.url ?? pathOf(request),
         function: facts.functionName,
+        caller: facts.caller === ANONYMOUS ? undefined : facts.caller?.name,
         status: facts.gone ? CALLER_GONE : raw.statusCode,
         code: facts.errorCode,
         durationMs: Math.round(facts.elapsedMs * 1000) / 1000,

@@ -12,7 +12,7 @@ let port: number;
 
 beforeEach(async () => {
   deps = createFakeDeps();
-  app = await createHttpApp({ host: '127.0.0.1', apiTokens: [], requestTimeoutMs: 300 }, deps);
+  app = await createHttpApp({ host: '127.0.0.1', requestTimeoutMs: 300 }, deps);
   ({ port } = await app.listen(0));
 });
 afterEach(() => app.close());
@@ -218,13 +218,13 @@ describe('shutting down', () => {
   });
 
   test('close before listen is safe', async () => {
-    const never = await createHttpApp({ host: '127.0.0.1', apiTokens: [] }, createFakeDeps());
+    const never = await createHttpApp({ host: '127.0.0.1' }, createFakeDeps());
     await never.close();
     await never.close();
   });
 });
 
 test('a taken port is rejected with EADDRINUSE', async () => {
-  await using second = await createHttpApp({ host: '127.0.0.1', apiTokens: [] }, createFakeDeps());
+  await using second = await createHttpApp({ host: '127.0.0.1' }, createFakeDeps());
   await expect(second.listen(port)).rejects.toMatchObject({ code: 'EADDRINUSE' });
 });

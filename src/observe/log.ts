@@ -1,4 +1,4 @@
-import pino, { type DestinationStream } from 'pino';
+import pino, { type DestinationStream, type Logger as PinoLogger } from 'pino';
 import type { Logger } from '../lib/logger.ts';
 import { type LogFileOptions, openLogFile } from './log-file.ts';
 import { openStdoutLog } from './stdout-log.ts';
@@ -14,6 +14,8 @@ export interface LogOptions {
 /** The daemon's log: one JSON object per line. Parts get children (`log.logger.child({ component: 'pool' })`). */
 export interface Log {
   readonly logger: Logger;
+  /** For changes by administrators: its lines are written whatever the level of the log is. */
+  readonly audit: Logger;
   /** Writes what waits; synchronous. Called by itself when the process exits in an orderly way. */
   flush(): void;
   /** Flushes and closes. Idempotent; lines of later calls are dropped. */
@@ -37,11 +39,12 @@ export function createLog(options: LogOptions): Log {
     process.off('exit', onExit);
     target.close();
   };
-  return { logger, flush: () => target.flush(), close, [Symbol.dispose]: close };
+  const audit = logger.child({ part: 'audit' }, { level: 'info' });
+  return { logger, audit, flush: () => target.flush(), close, [Symbol.dispose]: close };
 }
 
 /** A pino logger in the project's form: level names, ISO time, secrets removed. */
-export function createLogger(level: LogLevel, stream: DestinationStream): Logger {
+export function createLogger(level: LogLevel, stream: DestinationStream): PinoLogger {
   return pino(
     {
       level,

@@ -1,4 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import { silentLogger } from '../../lib/logger.ts';
+import { openTokenStore } from '../../tokens/token-store.ts';
 import { createHttpApp, type HttpApp } from '../app.ts';
 import { createFakeDeps, type FakeDeps } from '../testing/fake-deps.ts';
 
@@ -20,8 +22,10 @@ let deps: FakeDeps;
 let app: HttpApp;
 
 async function start(options: { host?: string; apiTokens?: string[]; allowedHosts?: string[] }) {
-  deps = createFakeDeps();
-  app = await createHttpApp({ host: '127.0.0.1', apiTokens: [], ...options }, deps);
+  const { apiTokens = [], ...rest } = options;
+  const logger = silentLogger;
+  deps = createFakeDeps({ tokens: openTokenStore({ apiTokens, file: undefined }, { logger, audit: logger }) });
+  app = await createHttpApp({ host: '127.0.0.1', ...rest }, deps);
 }
 afterEach(() => app.close());
 

@@ -6,10 +6,15 @@ export interface BrowserGuardOptions {
   host: string;
   /** Further names that callers may use. */
   allowedHosts: readonly string[];
+  /** Origins (`https://app.example.com`) whose pages may call. */
+  allowedOrigins: readonly string[];
 }
 
-/** Why a request is refused; undefined when it may pass. */
-export type BrowserGuard = (headers: IncomingHttpHeaders) => string | undefined;
+/**
+ * Why a request is refused; undefined when it may pass. `host`: the name that the caller used, which a trusted proxy
+ * may have passed on in a header of its own.
+ */
+export type BrowserGuard = (headers: IncomingHttpHeaders, host: string | undefined) => string | undefined;
 
 /**
  * Keeps web pages away while no token is asked for: any page in a browser on this machine can send requests to it.
@@ -24,14 +29,16 @@ export type BrowserGuard = (headers: IncomingHttpHeaders) => string | undefined;
 export function createBrowserGuard(options: BrowserGuardOptions): BrowserGuard {
   const named = new Set([options.host, ...options.allowedHosts].map((name) => bare(name.toLowerCase())));
   const open = !isLoopback(bare(options.host.toLowerCase()));
-  return (headers) => {
-    const host = headers.host?.toLowerCase();
+  const origins = new Set(options.allowedOrigins);
+  return (headers, given) => {
+    const host = given?.toLowerCase();
     if (host === undefined || host === '') return 'the request has no Host header';
     const name = hostName(host);
     if (!isLoopback(name) && !named.has(name) && !(open && cannotBeRebound(name))) {
       return `the Host header '${host.slice(0, 100)}' is not a name of this daemon; call it by its address, or set API_TOKEN and send the token`;
     }
     const origin = headers.origin?.toLowerCase();
+    if (origin !== undefined && origins.has(origin)) return undefined;
     if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) {
       return 'pages of other origins may not call this daemon; set API_TOKEN and send the token';
     }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ANY_METHOD, type Api } from '../api.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { RouteDeps } from '../deps.ts';
 import { errorResponses } from '../schemas.ts';
 
 const TRUE = /^(true|1|yes|on)$/i;
@@ -25,14 +25,15 @@ const schema = {
 };
 
 /** HotFunctions' text reply. It was sent as application/json, which it is not; here it is text/plain. */
-export function clearRoute(app: Api, deps: Pick<HttpDeps, 'clear'>): void {
+export function clearRoute(app: Api, deps: Pick<RouteDeps, 'clear' | 'audited'>): void {
   app.route({
     method: [...ANY_METHOD],
     url: '/clear',
     schema,
+    config: { needs: 'admin', nodeWide: true },
     async handler(request, reply) {
       const resetImages = TRUE.test(request.query.reset_images);
-      await deps.clear({ resetImages });
+      await deps.audited(request, { action: 'clear', asked: { resetImages } }, () => deps.clear({ resetImages }));
       return reply.type('text/plain; charset=utf-8').send(`done; reset_images=${resetImages}`);
     },
   });

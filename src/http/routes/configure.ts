@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { messageOf, WorkerFrontError } from '../../lib/errors.ts';
 import { ANY_METHOD, type Api } from '../api.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { AuditEntry } from '../audit.ts';
+import type { RouteDeps } from '../deps.ts';
 import { documented } from '../openapi.ts';
 import { errorResponses } from '../schemas.ts';
 
@@ -61,12 +62,16 @@ const schema = {
  * HotFunctions' `ConfigureWorker` (worker_front/request_handler.go): any method, snake_case query names, and a reply
  * of `Message` ("configure changed" when a value differs, else "nothing changed") and `State` with Go's field names.
  */
-export function configureRoute(app: Api, deps: Pick<HttpDeps, 'configure'>): void {
+export function configureRoute(app: Api, deps: Pick<RouteDeps, 'configure' | 'audited'>): void {
   const { configure } = deps;
   app.route({
     method: [...ANY_METHOD],
     url: '/configure',
-    config: documented({ ...schema, querystring: parametersOf(configure.state()) }),
+    config: {
+      ...documented({ ...schema, querystring: parametersOf(configure.state()) }),
+      needs: 'admin',
+      nodeWide: true,
+    },
     onRequest(request, _reply, done) {
       delete request.raw.headers['content-type'];
       done();
@@ -75,9 +80,16 @@ export function configureRoute(app: Api, deps: Pick<HttpDeps, 'configure'>): voi
       const patch = patchOf(request.query as Record<string, unknown>, request.body as Buffer | undefined);
       const persist = takePersist(patch);
       const given = Object.keys(patch).length > 0 || persist !== undefined;
-      const { changed, saved } = given
-        ? await configure.change(patch, { persist: persist === true })
-        : { changed: false };
+      const change = async () => {
+        const entry: AuditEntry = { action: 'configure', asked: { settings: namesIn(patch), persist } };
+        return deps.audited(request, entry, async () => {
+          const before = configure.state();
+          const done = await configure.change(patch, { persist: persist === true });
+          Object.assign(entry, difference(before, configure.state()));
+          return done;
+        });
+      };
+      const { changed, saved } = given ? await change() : { changed: false };
       return {
         Message: changed ? 'configure changed' : 'nothing changed',
         State: configure.state(),
@@ -126,4 +138,18 @@ function fieldsOf(text: string): [string, unknown][] {
 
 function invalidSetting(field: string, problem: string): WorkerFrontError {
   return new WorkerFrontError('invalid_setting', `${field}: ${problem}`, { details: { field } });
+}
+
+/** A patch may be refused because of what is in it: what the log gets of it has bounds. */
+function namesIn(patch: Record<string, unknown>): string[] {
+  return Object.keys(patch)
+    .slice(0, 100)
+    .map((name) => name.slice(0, 64));
+}
+
+/** The settings that differ. */
+function difference(before: Record<string, unknown>, after: Record<string, unknown>) {
+  const names = Object.keys(after).filter((name) => before[name] !== after[name]);
+  const pick = (state: Record<string, unknown>) => Object.fromEntries(names.map((name) => [name, state[name]]));
+  return { before: pick(before), after: pick(after) };
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Api } from '../api.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { AuditEntry } from '../audit.ts';
+import type { RouteDeps } from '../deps.ts';
 import { errorResponses, functionNameSchema } from '../schemas.ts';
 
 const schema = {
@@ -19,15 +20,20 @@ const schema = {
   },
 };
 
-export function deleteRoute(app: Api, deps: Pick<HttpDeps, 'deployments'>): void {
+export function deleteRoute(app: Api, deps: Pick<RouteDeps, 'deployments' | 'audited'>): void {
   app.route({
     method: 'DELETE',
     url: '/functions/:name',
     schema,
+    config: { needs: 'admin' },
     async handler(request) {
       const { name } = request.params;
-      request.facts.functionName = name;
-      await deps.deployments.remove(name, { signal: request.facts.signal });
+      request.facts.useFunction(name);
+      const entry: AuditEntry = { action: 'delete', function: name };
+      await deps.audited(request, entry, async () => {
+        const { previous } = await deps.deployments.remove(name, { signal: request.facts.signal });
+        Object.assign(entry, { before: previous ?? null, after: null });
+      });
       return { Name: name, Message: 'function deleted' as const };
     },
   });

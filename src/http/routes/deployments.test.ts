@@ -33,7 +33,7 @@ beforeEach(async () => {
     uploads.push({ name, zip: (await buffer(zip)).toString(), signal: options?.signal });
     return { ...deployment, created };
   };
-  app = await createHttpApp({ host: '127.0.0.1', apiTokens: [] }, deps);
+  app = await createHttpApp({ host: '127.0.0.1' }, deps);
 });
 afterEach(() => app.close());
 
@@ -198,7 +198,10 @@ describe('POST /functions/F/rollback', () => {
 describe('DELETE /functions/F', () => {
   test('says that it is gone', async () => {
     const names: string[] = [];
-    deps.deployments.remove = async (name) => void names.push(name);
+    deps.deployments.remove = async (name) => {
+      names.push(name);
+      return { previous: undefined };
+    };
     const reply = await app.fastify.inject({ method: 'DELETE', url: '/functions/W1' });
     expect(reply.statusCode).toBe(200);
     expect(reply.json()).toEqual({ Name: 'W1', Message: 'function deleted' });

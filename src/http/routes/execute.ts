@@ -50,7 +50,7 @@ export function executeRoute(app: Api, deps: Pick<HttpDeps, 'invoker'>): void {
   app.route({
     method: [...ANY_METHOD],
     url: '/execute',
-    config: documented(schema),
+    config: { ...documented(schema), needs: 'invoke' },
     onRequest(request, _reply, done) {
       // The event is JSON whatever the header says; without it Fastify does not judge it either.
       delete request.raw.headers['content-type'];
@@ -60,7 +60,7 @@ export function executeRoute(app: Api, deps: Pick<HttpDeps, 'invoker'>): void {
       const { facts } = request;
       const query = request.query as Record<string, string | string[]>;
       const name = nameOf(query.name);
-      facts.functionName = name;
+      facts.useFunction(name);
       const event = eventOf(request.body as Buffer | undefined, query, request.raw.headers['content-encoding']);
       const invocation = await invoker.invoke({
         id: request.id,

@@ -21,9 +21,10 @@ export function functionRoute(app: Api, deps: Pick<HttpDeps, 'functions' | 'sand
     method: 'GET',
     url: '/functions/:name',
     schema,
+    config: { needs: 'read' },
     async handler(request) {
       const { name } = request.params;
-      request.facts.functionName = name;
+      request.facts.useFunction(name);
       const detail = await deps.functions.inspect(name, { signal: request.facts.signal });
       return detailView(detail, deps.sandboxes(name));
     },

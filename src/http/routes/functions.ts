@@ -38,9 +38,11 @@ export function functionsRoute(app: Api, deps: Pick<HttpDeps, 'functions'>): voi
     method: 'GET',
     url: '/functions',
     schema,
+    config: { needs: 'read' },
     async handler(request) {
       const { limit, after } = request.query;
-      const { functions, next } = await deps.functions.list({ limit, after, signal: request.facts.signal });
+      const { signal, caller } = request.facts;
+      const { functions, next } = await deps.functions.list({ limit, after, only: caller?.functions, signal });
       return { Functions: functions.map(summaryView), Next: next ?? null };
     },
   });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { InvocationRecord } from '../../invoke/invocation.ts';
 import { WorkerFrontError } from '../../lib/errors.ts';
+import { maySee } from '../../tokens/caller.ts';
 import type { Api } from '../api.ts';
 import type { HttpDeps } from '../deps.ts';
 import { metaView, timingsView, wholeTimes } from '../execute-reply.ts';
@@ -22,9 +23,12 @@ export function invocationRoute(app: Api, deps: Pick<HttpDeps, 'invoker'>): void
     method: 'GET',
     url: '/invocations/:id',
     schema,
+    config: { needs: 'read' },
     async handler(request) {
       const record = deps.invoker.record(request.params.id);
-      if (record !== undefined) return recordView(record);
+      const { caller } = request.facts;
+      // To a token of other functions, a record that it may not see is one that is not there.
+      if (record !== undefined && caller !== undefined && maySee(caller, record.name)) return recordView(record);
       throw new WorkerFrontError(
         'invocation_not_found',
         'there is no record of this invocation; only the last INVOCATION_HISTORY ones are kept',

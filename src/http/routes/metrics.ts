@@ -13,7 +13,7 @@ const schema = {
 };
 
 export function metricsRoute(app: Api, deps: Pick<HttpDeps, 'metrics'>): void {
-  const config = { whileDraining: true, quiet: true };
+  const config = { needs: 'read' as const, nodeWide: true, whileDraining: true, quiet: true };
   app.route({
     method: 'GET',
     url: '/metrics',

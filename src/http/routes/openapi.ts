@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Api } from '../api.ts';
+import type { HttpDeps } from '../deps.ts';
 import { JSON_TYPE } from '../error-reply.ts';
 import { errorResponses } from '../schemas.ts';
 
@@ -15,15 +16,23 @@ const schema = {
   },
 };
 
-export function openapiRoute(app: Api): void {
-  let document: Buffer | undefined;
+export function openapiRoute(app: Api, deps: Pick<HttpDeps, 'tokens'>): void {
+  /** The description does not change, but for whether a token is asked for. */
+  const documents = new Map<boolean, Buffer>();
   app.route({
     method: 'GET',
     url: '/openapi.json',
     schema,
+    config: { needs: 'any' },
     async handler(_request, reply) {
-      document ??= Buffer.from(JSON.stringify(app.swagger()));
-      return reply.type(JSON_TYPE).send(document as never);
+      const { demanded } = deps.tokens;
+      const known = documents.get(demanded) ?? documentOf(app, demanded);
+      documents.set(demanded, known);
+      return reply.type(JSON_TYPE).send(known as never);
     },
   });
+}
+
+function documentOf(app: Api, tokenDemanded: boolean): Buffer {
+  return Buffer.from(JSON.stringify({ ...app.swagger(), ...(tokenDemanded && { security: [{ token: [] }] }) }));
 }

@@ -1,6 +1,8 @@
 import { z } from 'zod';
+import { demandAllFunctions } from '../access/access.ts';
 import { ANY_METHOD, type Api } from '../api.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { AuditEntry } from '../audit.ts';
+import type { RouteDeps } from '../deps.ts';
 import { errorResponses, functionNameSchema } from '../schemas.ts';
 
 const schema = {
@@ -23,15 +25,19 @@ const schema = {
 };
 
 /** HotFunctions' text reply, as text/plain (see `/clear`). */
-export function prepareRoute(app: Api, deps: Pick<HttpDeps, 'functions'>): void {
+export function prepareRoute(app: Api, deps: Pick<RouteDeps, 'functions' | 'audited'>): void {
   app.route({
     method: [...ANY_METHOD],
     url: '/prepare',
     schema,
+    config: { needs: 'admin' },
     async handler(request, reply) {
       const { name } = request.query;
-      request.facts.functionName = name;
-      await deps.functions.prepare(name, { signal: request.facts.signal });
+      const { facts } = request;
+      if (name !== undefined) facts.useFunction(name);
+      else if (facts.caller) demandAllFunctions(facts.caller);
+      const entry: AuditEntry = { action: 'prepare', function: name };
+      await deps.audited(request, entry, () => deps.functions.prepare(name, { signal: facts.signal }));
       return reply.type('text/plain; charset=utf-8').send('done');
     },
   });

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { Api } from '../api.ts';
-import { deploymentView } from '../deployment-view.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { AuditEntry } from '../audit.ts';
+import { beforeAndAfter, deploymentView } from '../deployment-view.ts';
+import type { RouteDeps } from '../deps.ts';
 import { deploymentSchema, errorResponses, functionNameSchema } from '../schemas.ts';
 
 const schema = {
@@ -33,15 +34,21 @@ const schema = {
   },
 };
 
-export function rollbackRoute(app: Api, deps: Pick<HttpDeps, 'deployments'>): void {
+export function rollbackRoute(app: Api, deps: Pick<RouteDeps, 'deployments' | 'audited'>): void {
   app.route({
     method: 'POST',
     url: '/functions/:name/rollback',
     schema,
+    config: { needs: 'admin' },
     async handler(request) {
       const { name } = request.params;
-      request.facts.functionName = name;
-      return deploymentView(await deps.deployments.rollback(name, { signal: request.facts.signal }));
+      request.facts.useFunction(name);
+      const entry: AuditEntry = { action: 'rollback', function: name };
+      return deps.audited(request, entry, async () => {
+        const deployment = await deps.deployments.rollback(name, { signal: request.facts.signal });
+        Object.assign(entry, beforeAndAfter(deployment));
+        return deploymentView(deployment);
+      });
     },
   });
 }

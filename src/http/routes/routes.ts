@@ -30,5 +30,5 @@ export function addRoutes(app: Api, deps: RouteDeps): void {
   healthzRoute(app);
   readyzRoute(app, deps);
   metricsRoute(app, deps);
-  openapiRoute(app);
+  openapiRoute(app, deps);
 }

@@ -2,8 +2,9 @@ import type { Readable } from 'node:stream';
 import { z } from 'zod';
 import { noZip, uploadTooLarge } from '../../functions/uploads.ts';
 import type { Api } from '../api.ts';
-import { deploymentView } from '../deployment-view.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { AuditEntry } from '../audit.ts';
+import { beforeAndAfter, deploymentView } from '../deployment-view.ts';
+import type { RouteDeps } from '../deps.ts';
 import { documented } from '../openapi.ts';
 import { deploymentSchema, errorResponses, functionNameSchema } from '../schemas.ts';
 
@@ -39,13 +40,13 @@ const schema = {
   },
 };
 
-export function uploadRoute(app: Api, deps: Pick<HttpDeps, 'deployments' | 'uploadLimit'>): void {
+export function uploadRoute(app: Api, deps: Pick<RouteDeps, 'deployments' | 'uploadLimit' | 'audited'>): void {
   const { deployments, uploadLimit } = deps;
   app.route({
     method: 'PUT',
     url: '/functions/:name',
     schema: { params },
-    config: { ...documented(schema), streamed: true },
+    config: { ...documented(schema), needs: 'admin', streamed: true },
     onRequest(request, _reply, done) {
       // A zip is a zip whatever the header says; without it Fastify does not judge it either.
       delete request.raw.headers['content-type'];
@@ -53,7 +54,7 @@ export function uploadRoute(app: Api, deps: Pick<HttpDeps, 'deployments' | 'uplo
     },
     async handler(request, reply) {
       const { name } = request.params;
-      request.facts.functionName = name;
+      request.facts.useFunction(name);
       deployments.checkWritable();
       if (Number(request.headers['content-length']) > uploadLimit) throw uploadTooLarge(uploadLimit);
       const body = request.body as Readable | undefined;
@@ -61,7 +62,12 @@ export function uploadRoute(app: Api, deps: Pick<HttpDeps, 'deployments' | 'uplo
       // Destroying what has not come yet would take the connection, and the reply, with it.
       const zip = body.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
       try {
-        const deployment = await deployments.upload(name, zip, { signal: request.facts.signal });
+        const entry: AuditEntry = { action: 'upload', function: name };
+        const deployment = await deps.audited(request, entry, async () => {
+          const done = await deployments.upload(name, zip, { signal: request.facts.signal });
+          Object.assign(entry, beforeAndAfter(done));
+          return done;
+        });
         return await reply.code(deployment.created ? 201 : 200).send(deploymentView(deployment));
       } finally {
         body.resume();

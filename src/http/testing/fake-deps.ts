@@ -14,6 +14,7 @@ export interface LogLine {
 export interface FakeDeps extends HttpDeps {
   invocations: InvocationRequest[];
   lines: LogLine[];
+  audits: LogLine[];
   /** What the invoker does; by default it echoes the event. */
   behaviour: { invoke(request: InvocationRequest): Promise<InvocationResult> };
   records: Map<string, InvocationRecord>;
@@ -56,6 +57,7 @@ export function resultOf(request: InvocationRequest, changes: Partial<Invocation
 /** Everything the HTTP app needs, in memory, open for inspection. */
 export function createFakeDeps(changes: Partial<FakeDeps> = {}): FakeDeps {
   const lines: LogLine[] = [];
+  const audits: LogLine[] = [];
   const invocations: InvocationRequest[] = [];
   const patches: Record<string, unknown>[] = [];
   const cleared: { resetImages: boolean }[] = [];
@@ -123,7 +125,10 @@ export function createFakeDeps(changes: Partial<FakeDeps> = {}): FakeDeps {
       contentType: 'text/plain; version=0.0.4; charset=utf-8',
       render: () => Promise.resolve('up 1\n'),
     },
+    tokens: { demanded: false, find: () => undefined },
     logger: recordingLogger(lines),
+    audit: recordingLogger(audits),
+    audits,
     payloadLimit: () => limits.payload,
     invocations,
     lines,
