@@ -13,6 +13,7 @@ import { createHttpApp } from './http/app.ts';
 import { listen } from './http/listen.ts';
 import type { InvocationRecord } from './invoke/invocation.ts';
 import { createInvoker, type InvocationEnd } from './invoke/invoker.ts';
+import { ByteBudget } from './lib/byte-budget.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { Closers } from './lib/closers.ts';
 import { claimDataDir, makeDataDir, nodeIdOf, publishFacts, releaseDataDir } from './lib/data-dir.ts';
@@ -75,7 +76,9 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   const metrics = createMetrics();
   const clock = options.clock ?? systemClock;
   const base: Base = { config, live, node, engine, metrics, clock, logger, closing };
-  const sandboxes = await composeSandboxes(base);
+  const half = () => live.current.bufferLimit / 2;
+  const buffers = { requests: new ByteBudget(half), replies: new ByteBudget(half) };
+  const sandboxes = await composeSandboxes(base, buffers.replies);
   const functions = await composeFunctions(base, sandboxes);
   const { pool, places } = sandboxes;
   metrics.observe({ containersByState: () => pool.countByState(), queueLength: () => places.taken });
@@ -129,6 +132,7 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
       logger: logger.child({ part: 'http' }),
       payloadLimit: () => live.current.payloadLimit,
       uploadLimit: config.uploadLimit,
+      buffers,
     },
   );
   closing('http', () => http.close(), config.shutdownTimeout * 1000);

@@ -1,7 +1,8 @@
 import * as fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { ByteBudget } from '../lib/byte-budget.ts';
 import { hasCode } from '../lib/errors.ts';
-import { SandboxChannel } from './channel.ts';
+import { type ChannelOptions, SandboxChannel } from './channel.ts';
 import { encodeFrame, FrameDecoder, type FrameHeader } from './frames.ts';
 import type { LoadRequest } from './messages.ts';
 import type { Transport } from './transport.ts';
@@ -25,6 +26,8 @@ let sent: { header: FrameHeader; body: string }[];
 let destroyed: boolean;
 /** The other side takes nothing any more. */
 let refuses: boolean;
+/** The other side has to wait. */
+let paused: boolean;
 let transport: Transport;
 let channel: SandboxChannel;
 
@@ -40,16 +43,23 @@ beforeEach(() => {
       if (refuses) onFailed?.();
       else for (const buffer of buffers) sentDecoder.push(Buffer.from(buffer));
     },
+    pause: () => {
+      paused = true;
+    },
+    resume: () => {
+      paused = false;
+    },
     destroy: () => {
       destroyed = true;
     },
   };
+  paused = false;
   channel = make();
 });
 
-function make(version?: string): SandboxChannel {
+function make(version?: string, options: ChannelOptions = {}): SandboxChannel {
   const hello = { environment: 'python3.11', version, used: false };
-  return new SandboxChannel(hello, transport, new FrameDecoder(() => undefined));
+  return new SandboxChannel(hello, transport, new FrameDecoder(() => undefined), options);
 }
 
 function receive(header: object, body: string | Buffer = ''): void {
@@ -63,6 +73,54 @@ async function loaded(): Promise<void> {
 }
 
 const start = (id: string) => channel.start({ id, deadlineMs: 1000, requestId: null }, Buffer.from('{"a":1}'));
+
+describe('a large result', () => {
+  const RESULT = `"${'x'.repeat(100_000)}"`;
+  const done = Buffer.concat(encodeFrame({ type: 'done', id: 'a', durationMs: 1, ...USAGE }, Buffer.from(RESULT)));
+  let results: ByteBudget;
+  beforeEach(async () => {
+    results = new ByteBudget(() => 200_000);
+    channel = make(undefined, { results });
+    await loaded();
+  });
+
+  test('takes its bytes while it comes, and gives them back to who answers with it', async () => {
+    const outcome = start('a');
+    transport.onData(done.subarray(0, 50_000));
+    expect([results.used, paused]).toEqual([done.length, false]);
+    transport.onData(done.subarray(50_000));
+    expect(await outcome).toMatchObject({ kind: 'done' });
+    expect(results.used).toBe(done.length);
+    await new Promise(setImmediate);
+    expect(results.used).toBe(0);
+  });
+
+  test('waits in the sandbox until there is room', async () => {
+    results.force(150_000);
+    const outcome = start('a');
+    transport.onData(done.subarray(0, 50_000));
+    expect([results.used, paused]).toEqual([150_000, true]);
+    results.give(150_000);
+    expect([results.used, paused]).toEqual([done.length, false]);
+    transport.onData(done.subarray(50_000));
+    expect(await outcome).toMatchObject({ kind: 'done', result: Buffer.from(RESULT) });
+  });
+
+  test.each([
+    ['that waits', 150_000],
+    ['that is half here', 0],
+  ])('of a sandbox that is lost, %s, leaves nothing behind', async (_, before) => {
+    results.force(before);
+    const outcome = start('a');
+    transport.onData(done.subarray(0, 50_000));
+    await channel.close();
+    expect(await outcome).toMatchObject({ kind: 'lost' });
+    await new Promise(setImmediate);
+    expect(results.used).toBe(before);
+    results.give(before);
+    expect(results.used).toBe(0);
+  });
+});
 
 describe('load', () => {
   test('sends the request as it is and resolves at ready', async () => {

@@ -1,3 +1,4 @@
+import { type ByteBudget, SMALL_BYTES } from '../lib/byte-budget.ts';
 import { type Deferred, deferred } from '../lib/deferred.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { type Logger, silentLogger } from '../lib/logger.ts';
@@ -42,6 +43,8 @@ export interface ChannelEnd {
 export interface ChannelOptions {
   logger?: Logger;
   /** Called with output as it comes; `id` is undefined outside an invocation (loading, idle, several at once). */
+  /** Bytes of results that the daemon may hold; one that does not fit waits in its sandbox. No bound when left out. */
+  results?: ByteBudget;
   onOutput?: (id: string | undefined, stream: 'stdout' | 'stderr', bytes: Buffer) => void;
 }
 
@@ -70,6 +73,10 @@ export class SandboxChannel {
   readonly #decoder: FrameDecoder;
   readonly #logger: Logger;
   readonly #onOutput: ChannelOptions['onOutput'];
+  readonly #results: ByteBudget | undefined;
+  /** Taken from the budget for the frame that comes in now. */
+  #taken = 0;
+  #stopWaiting: (() => void) | undefined;
   readonly #running = new Map<string, Running>();
   readonly #closeCallbacks: ((end: ChannelEnd) => void)[] = [];
   readonly #tail = new OutputTail(TAIL_BYTES);
@@ -89,7 +96,12 @@ export class SandboxChannel {
     this.#logger = options.logger ?? silentLogger;
     this.#onOutput = options.onOutput;
     this.#state = hello.version === undefined ? 'fresh' : 'loaded';
-    decoder.onFrame = (header, body) => this.#onFrame(header, body);
+    this.#results = options.results;
+    decoder.onFrame = (header, body) => {
+      this.#giveBack();
+      this.#onFrame(header, body);
+    };
+    decoder.admit = (bytes) => this.#admit(bytes);
     decoder.maxBodyBytes = MAX_LOG_BODY;
     transport.onData = (chunk) => this.#guard(() => decoder.push(chunk));
     transport.onClosed = (cause) =>
@@ -203,6 +215,32 @@ export class SandboxChannel {
     this.#transport.write(encodeFrame(header));
   }
 
+  /** A large frame is read once there is room for it. */
+  #admit(bytes: number): boolean {
+    const results = this.#results;
+    if (results === undefined || bytes <= SMALL_BYTES) return true;
+    if (results.take(bytes)) {
+      this.#taken = bytes;
+      return true;
+    }
+    this.#transport.pause();
+    this.#stopWaiting = results.wait(bytes, () => {
+      this.#taken = bytes;
+      this.#stopWaiting = undefined;
+      this.#guard(() => this.#decoder.resume());
+      this.#transport.resume();
+    });
+    return false;
+  }
+
+  #giveBack(): void {
+    const bytes = this.#taken;
+    if (bytes === 0) return;
+    this.#taken = 0;
+    // By then who answers with the result holds its bytes.
+    setImmediate(() => this.#results?.give(bytes));
+  }
+
   #guard(read: () => void): void {
     try {
       read();
@@ -288,6 +326,8 @@ export class SandboxChannel {
     if (this.#end) return;
     this.#end = { reason, violated };
     this.#decoder.stop();
+    this.#stopWaiting?.();
+    this.#giveBack();
     this.#loading?.reject(lostError(reason));
     this.#loading = undefined;
     for (const running of this.#running.values()) {

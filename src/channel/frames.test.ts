@@ -39,6 +39,49 @@ test('what was encoded comes out again, however the bytes are cut', () => {
   );
 });
 
+test('frames that have to wait come out whole and in order, each asked for at most once', () => {
+  const input = [fc.array(frame, { maxLength: 8 }), fc.array(fc.integer({ min: 1, max: 90 })), fc.array(fc.boolean())];
+  fc.assert(
+    fc.property(...(input as [(typeof input)[0], (typeof input)[1], (typeof input)[2]]), (frames, cuts, admits) => {
+      const sent = frames as { header: FrameHeader; body: Uint8Array }[];
+      const { frames: got, decoder } = collect();
+      let asked = 0;
+      let waits = false;
+      decoder.admit = () => {
+        waits = !(admits[asked++ % (admits.length || 1)] ?? true);
+        return !waits;
+      };
+      const bytes = Buffer.concat(sent.flatMap(({ header, body }) => encodeFrame(header, body)));
+      let offset = 0;
+      for (let turn = 0; offset < bytes.length; turn++) {
+        const size = Number(cuts[turn % (cuts.length || 1)] ?? bytes.length);
+        decoder.push(bytes.subarray(offset, offset + size));
+        offset += size;
+        // More may come before it goes on.
+        if (waits && turn % 3 !== 0) decoder.resume();
+      }
+      while (waits && got.length < sent.length) {
+        waits = false;
+        decoder.resume();
+      }
+      expect(got.map(({ body }) => [...body])).toEqual(sent.map(({ body }) => [...body]));
+      expect(asked).toBeLessThanOrEqual(sent.length);
+    }),
+  );
+});
+
+test('nothing of a frame that has to wait is copied or handed out', () => {
+  const { frames, decoder } = collect();
+  const asked: number[] = [];
+  decoder.admit = (size) => asked.push(size) < 0;
+  const bytes = Buffer.concat(encodeFrame({ a: 1 }, Buffer.alloc(100_000)));
+  decoder.push(bytes.subarray(0, 20));
+  decoder.push(bytes.subarray(20));
+  expect([frames.length, asked]).toEqual([0, [bytes.length]]);
+  decoder.resume();
+  expect(frames[0]?.body).toHaveLength(100_000);
+});
+
 test('arbitrary bytes give frames or a ProtocolError, nothing else', () => {
   fc.assert(
     fc.property(fc.array(fc.uint8Array({ maxLength: 64 })), (chunks) => {

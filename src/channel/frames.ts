@@ -60,12 +60,20 @@ export function encodeFrame(header: object, body: Uint8Array | readonly Uint8Arr
 export class FrameDecoder {
   onFrame: FrameHandler;
   maxBodyBytes: number;
+  /**
+   * Asked, once, before memory is taken for a frame of so many bytes whose rest has not come yet. False: nothing is
+   * read until `resume`.
+   */
+  admit: (frameBytes: number) => boolean = () => true;
   readonly #maxHeaderBytes: number;
   #buffer: Buffer = EMPTY;
   #size = 0;
   /** Bytes of the present frame that must be there before the next step: the prefix, then all of it. */
   #wanted = PREFIX_BYTES;
   #stopped = false;
+  /** What has come while the present frame waits to be admitted. */
+  #held: Buffer | undefined;
+  #admitted = false;
 
   constructor(onFrame: FrameHandler, limits: { maxHeaderBytes?: number; maxBodyBytes?: number } = {}) {
     this.onFrame = onFrame;
@@ -82,10 +90,25 @@ export class FrameDecoder {
   stop(): void {
     this.#stopped = true;
     this.#buffer = EMPTY;
+    this.#held = undefined;
     this.#size = 0;
   }
 
+  /** Goes on with the frame that was not admitted before. */
+  resume(): void {
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    // Of a frame whose prefix is kept already nobody asks again.
+    this.#admitted = this.#size === 0;
+    this.push(held);
+  }
+
   push(chunk: Buffer): void {
+    if (this.#held !== undefined) {
+      this.#held = Buffer.concat([this.#held, chunk]);
+      return;
+    }
     let offset = 0;
     while (!this.#stopped) {
       if (this.#size > 0) {
@@ -95,6 +118,8 @@ export class FrameDecoder {
         if (this.#size < this.#wanted) return;
         if (this.#wanted === PREFIX_BYTES) {
           this.#wanted = this.#frameBytes(this.#buffer, 0);
+          const left = chunk.length - offset;
+          if (this.#size + left < this.#wanted && !this.#mayRead(chunk, offset)) return;
           if (this.#size < this.#wanted) continue;
         }
         const whole = this.#buffer;
@@ -108,13 +133,22 @@ export class FrameDecoder {
       if (left === 0) return;
       this.#wanted = left < PREFIX_BYTES ? PREFIX_BYTES : this.#frameBytes(chunk, offset);
       if (left < this.#wanted) {
-        this.#keep(chunk, offset, left);
+        if (this.#wanted === PREFIX_BYTES || this.#mayRead(chunk, offset)) this.#keep(chunk, offset, left);
         return;
       }
       const start = offset;
       offset += this.#wanted;
       this.#emit(chunk, start);
     }
+  }
+
+  #mayRead(chunk: Buffer, offset: number): boolean {
+    if (this.#admitted || this.admit(this.#wanted)) {
+      this.#admitted = false;
+      return true;
+    }
+    this.#held = chunk.subarray(offset);
+    return false;
   }
 
   /** Length of the frame whose prefix is at `offset`. */

@@ -15,6 +15,9 @@ export interface Transport {
    * called, before `onClosed`, when it is certain that not all of them were taken: the other side cannot have them whole.
    */
   write(buffers: readonly Uint8Array[], onFailed?: () => void): void;
+  /** No more `onData` until `resume`: the other side has to wait. */
+  pause(): void;
+  resume(): void;
   /** Ends the connection at once; unsent bytes are lost. Idempotent. */
   destroy(): void;
 }
@@ -40,6 +43,8 @@ export function socketTransport(socket: Socket): Transport {
       }
       socket.uncork();
     },
+    pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
     destroy: () => void socket.destroy(),
   };
   let cause: Error | undefined;

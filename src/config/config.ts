@@ -211,6 +211,7 @@ export function toConfig(raw: RawSettings, host: Host): Config {
       tmpLimit: settings.TMP_LIMIT,
       payloadLimit: settings.PAYLOAD_LIMIT,
       responseLimit: settings.RESPONSE_LIMIT,
+      bufferLimit: settings.BUFFER_LIMIT,
       logLimit: settings.LOG_LIMIT,
       invocationHistory: settings.INVOCATION_HISTORY,
       codeCheckInterval: settings.CODE_CHECK_INTERVAL,

@@ -29,6 +29,7 @@ export interface LiveValues {
   tmpLimit: number;
   payloadLimit: number;
   responseLimit: number;
+  bufferLimit: number;
   logLimit: number;
   invocationHistory: number;
   codeCheckInterval: number;

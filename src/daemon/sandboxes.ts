@@ -8,6 +8,7 @@ import { createFunctionLayers } from '../images/function-layers.ts';
 import { createImageBytes } from '../images/image-bytes.ts';
 import { createRuntimeImages } from '../images/runtime-images.ts';
 import { createStartables } from '../images/startables.ts';
+import type { ByteBudget } from '../lib/byte-budget.ts';
 import { DeathWatch } from '../pool/deaths.ts';
 import { functionFolders } from '../pool/function-folder.ts';
 import { LABELS } from '../pool/labels.ts';
@@ -24,7 +25,7 @@ import { type Base, CLOSE_LIMIT_MS } from './base.ts';
 const ORPHAN_TIMEOUT = 30;
 
 /** Everything that touches the engine: images, networks, the pool. Left-overs of a killed daemon are gone when it resolves. */
-export async function composeSandboxes(base: Base) {
+export async function composeSandboxes(base: Base, results: ByteBudget) {
   const { config, live, node, engine, metrics, clock, closing } = base;
   const nodeLabels = { [LABELS.node]: node };
   const logger = base.logger.child({ part: 'pool' });
@@ -80,7 +81,7 @@ export async function composeSandboxes(base: Base) {
       engine,
       deaths,
       openChannelFolder: (sandboxId) =>
-        openChannelFolder({ runDir, sandboxId, orphanTimeoutSeconds: ORPHAN_TIMEOUT, logger }),
+        openChannelFolder({ runDir, sandboxId, orphanTimeoutSeconds: ORPHAN_TIMEOUT, logger, results }),
       networkName: (kind) => networks.nameOf(kind),
       suspect: () => sweep.suspect(),
     },

@@ -54,7 +54,8 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
         'internal error',
       );
     }
-    if (known.code === 'payload_too_large' || request.facts.config.streamed) lingerAfter(request, reply);
+    if (known.code === 'payload_too_large' || known.code === 'node_overloaded' || request.facts.config.streamed)
+      lingerAfter(request, reply);
     const { status, headers, body } = errorReply(known, request.id);
     reply.code(status).headers(headers).send(body);
   };
@@ -91,7 +92,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
   fastify.setErrorHandler(sendError);
   fastify.decorateRequest('facts', undefined as unknown as RequestFacts);
   fastify.removeAllContentTypeParsers();
-  fastify.addContentTypeParser('*', createBodyReader(deps.payloadLimit));
+  fastify.addContentTypeParser('*', createBodyReader(deps.payloadLimit, deps.buffers.requests));
   // An event may come with any method; a GET with a body is rare, but clear in what it means.
   fastify.addHttpMethod('GET', { hasBody: true, overrideExisting: true });
 

@@ -1,6 +1,7 @@
 import type { FunctionCatalog } from '../functions/catalog.ts';
 import type { Deployments } from '../functions/deployments.ts';
 import type { Invoker } from '../invoke/invocation.ts';
+import type { ByteBudget } from '../lib/byte-budget.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { TokenStore } from '../tokens/token-store.ts';
 import type { Audited } from './audit.ts';
@@ -85,6 +86,8 @@ export interface HttpDeps {
   payloadLimit: () => number;
   /** Bytes of an uploaded zip. */
   uploadLimit: number;
+  /** Bytes of events and results that are held at the same time. */
+  buffers: { requests: ByteBudget; replies: ByteBudget };
 }
 
 /** What routes get. */

@@ -8,6 +8,11 @@ const HEAD = Buffer.from('{"Result":');
  * Keys and their order are HotFunctions', then ours.
  */
 export function executeBody(invocation: InvocationResult): Buffer {
+  return Buffer.concat(executeParts(invocation));
+}
+
+/** The same, to be sent one after the other: the result is not copied. */
+export function executeParts(invocation: InvocationResult): Uint8Array[] {
   const { result } = invocation;
   const { executionTime, internalExecutionTime } = wholeTimes(invocation.executionMs, invocation.handlerMs);
   const meta = JSON.stringify(metaView(invocation.meta));
@@ -15,11 +20,7 @@ export function executeBody(invocation: InvocationResult): Buffer {
   const tail =
     `,"ExecutionTime":${executionTime},"InternalExecutionTime":${internalExecutionTime},"Meta":${meta}` +
     `,"InvocationId":"${invocation.id}","Timings":${timings},"MaxMemoryUsed":${invocation.maxMemoryUsed ?? null}}`;
-  const body = Buffer.allocUnsafe(HEAD.length + result.length + Buffer.byteLength(tail));
-  HEAD.copy(body);
-  body.set(result, HEAD.length);
-  body.write(tail, HEAD.length + result.length, 'utf8');
-  return body;
+  return [HEAD, result, Buffer.from(tail)];
 }
 
 /** Whole milliseconds, as old clients decode integers. The inner time never exceeds the outer one, rounding included. */

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify';
+import type { ByteBudget } from '../lib/byte-budget.ts';
 import { type ErrorCode, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { ANONYMOUS, type Caller, maySee } from '../tokens/caller.ts';
@@ -35,6 +36,7 @@ export class RequestFacts {
   /** True once the connection was closed before the reply. */
   gone = false;
   readonly #startedAt = performance.now();
+  readonly #held: [ByteBudget, number][] = [];
   #controller: AbortController | undefined;
 
   constructor(requestId: string | undefined, config: RouteConfig) {
@@ -63,6 +65,24 @@ export class RequestFacts {
     throw new WorkerFrontError('forbidden', `the token is limited to other functions than '${name}'`);
   }
 
+  /** Takes bytes from a budget until the reply is out or the caller gone. False: there is no room. */
+  hold(budget: ByteBudget, bytes: number, whole = bytes): boolean {
+    if (bytes === 0) return true;
+    if (!budget.take(bytes, whole)) return false;
+    this.#held.push([budget, bytes]);
+    return true;
+  }
+
+  /** As `hold`, for bytes that are there already. */
+  holdAnyway(budget: ByteBudget, bytes: number): void {
+    budget.force(bytes);
+    this.#held.push([budget, bytes]);
+  }
+
+  releaseHeld(): void {
+    for (const [budget, bytes] of this.#held.splice(0)) budget.give(bytes);
+  }
+
   callerGone(): void {
     this.gone = true;
     this.#controller?.abort();
@@ -88,6 +108,7 @@ export function createTrack(deps: TrackDeps): Track {
     metrics.httpStarted();
     reply.raw.once('close', () => {
       const { raw } = reply;
+      facts.releaseHeld();
       if (!raw.writableEnded) facts.callerGone();
       if (!request.raw.complete) answeredEarly.add(request.raw.socket);
       metrics.httpFinished();

@@ -1,13 +1,17 @@
+import { Readable } from 'node:stream';
+import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import { isFunctionName } from '../../functions/manifest.ts';
+import { SMALL_BYTES } from '../../lib/byte-budget.ts';
 import { WorkerFrontError } from '../../lib/errors.ts';
 import { ANY_METHOD, type Api } from '../api.ts';
 import type { HttpDeps } from '../deps.ts';
 import { JSON_TYPE } from '../error-reply.ts';
 import { eventOf } from '../event.ts';
-import { executeBody, serverTiming } from '../execute-reply.ts';
+import { executeBody, executeParts, serverTiming } from '../execute-reply.ts';
 import { documented } from '../openapi.ts';
 import { errorResponses, executeReplySchema, functionNameSchema } from '../schemas.ts';
+import { transferLimitMs } from '../transfer-limit.ts';
 
 const schema = {
   summary: 'Invoke a function',
@@ -45,8 +49,8 @@ const schema = {
 };
 
 /** The hot path: no schema work per request, bytes in, bytes out. */
-export function executeRoute(app: Api, deps: Pick<HttpDeps, 'invoker'>): void {
-  const { invoker } = deps;
+export function executeRoute(app: Api, deps: Pick<HttpDeps, 'invoker' | 'buffers'>): void {
+  const { invoker, buffers } = deps;
   app.route({
     method: [...ANY_METHOD],
     url: '/execute',
@@ -61,19 +65,30 @@ export function executeRoute(app: Api, deps: Pick<HttpDeps, 'invoker'>): void {
       const query = request.query as Record<string, string | string[]>;
       const name = nameOf(query.name);
       facts.useFunction(name);
-      const event = eventOf(request.body as Buffer | undefined, query, request.raw.headers['content-encoding']);
       const invocation = await invoker.invoke({
         id: request.id,
         name,
-        event,
+        event: eventOf(request.body as Buffer | undefined, query, request.raw.headers['content-encoding']),
         requestId: facts.requestId,
         signal: facts.signal,
       });
       reply.header('content-type', JSON_TYPE);
       reply.header('server-timing', serverTiming(invocation));
-      return reply.send(executeBody(invocation));
+      facts.holdAnyway(buffers.replies, invocation.result.length);
+      if (invocation.result.length <= SMALL_BYTES) return reply.send(executeBody(invocation));
+      return sendLarge(reply, executeParts(invocation));
     },
   });
+}
+
+/** Without a copy of the result; a client that does not take it in time is cut off. */
+function sendLarge(reply: FastifyReply, parts: Uint8Array[]): FastifyReply {
+  let bytes = 0;
+  for (const part of parts) bytes += part.length;
+  const cut = setTimeout(() => reply.raw.destroy(), transferLimitMs(bytes)).unref();
+  reply.raw.once('close', () => clearTimeout(cut));
+  reply.header('content-length', bytes);
+  return reply.send(Readable.from(parts, { objectMode: false }));
 }
 
 function nameOf(param: string | string[] | undefined): string {

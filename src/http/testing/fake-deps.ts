@@ -1,6 +1,7 @@
 import type { FunctionCatalog } from '../../functions/catalog.ts';
 import type { Deployments } from '../../functions/deployments.ts';
 import type { InvocationRecord, InvocationRequest, InvocationResult, Invoker } from '../../invoke/invocation.ts';
+import { ByteBudget } from '../../lib/byte-budget.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { HttpDeps, Readiness } from '../deps.ts';
 
@@ -23,7 +24,7 @@ export interface FakeDeps extends HttpDeps {
   cleared: { resetImages: boolean }[];
   prepared: (string | undefined)[];
   ready: Readiness;
-  limits: { payload: number };
+  limits: { payload: number; buffer: number };
   inFlight: { now: number };
 }
 
@@ -65,7 +66,7 @@ export function createFakeDeps(changes: Partial<FakeDeps> = {}): FakeDeps {
   const inFlight = { now: 0 };
   const behaviour: FakeDeps['behaviour'] = { invoke: (request) => Promise.resolve(resultOf(request)) };
   const records = new Map<string, InvocationRecord>();
-  const limits = { payload: 6 * 2 ** 20 };
+  const limits = { payload: 6 * 2 ** 20, buffer: 64 * 2 ** 20 };
   const state: Record<string, unknown> = {
     UserCodeSizeLimit: -1,
     ContainerPoolLimit: -1,
@@ -107,6 +108,7 @@ export function createFakeDeps(changes: Partial<FakeDeps> = {}): FakeDeps {
     deployments,
     sandboxes: () => ({ byState: { ready: 1, busy: 2 }, waiting: 3 }),
     uploadLimit: 1000,
+    buffers: { requests: new ByteBudget(() => limits.buffer), replies: new ByteBudget(() => limits.buffer) },
     configure: {
       state: () => state,
       change(patch, { persist }) {
