@@ -1,12 +1,14 @@
 import { Command } from 'commander';
 import { type Config } from '../config/config.ts';
-import { loadConfig, loadDataDir, loadToken, loadTokensFile } from '../config/load.ts';
+import { loadConfig, loadDataDir, loadDockerHost, loadToken, loadTokensFile } from '../config/load.ts';
 import type { SettingName } from '../config/settings.ts';
+import { type BenchFlags, runBench } from './bench.ts';
 import { addSettingFlags, settingsOf } from './flags.ts';
 import { startInBackground } from './start.ts';
 import { status } from './status.ts';
 import { stop } from './stop.ts';
 import { addToken, listTokens, revokeToken, type TokenOptions } from './token.ts';
+import { generateTrace, replayTrace } from './trace.ts';
 
 export interface ProgramOptions {
   version: string;
@@ -65,6 +67,7 @@ export function createProgram(options: ProgramOptions): Command {
     });
   });
   addTokenCommands(program, options);
+  addBenchCommands(program, options);
   return program;
 }
 
@@ -98,4 +101,44 @@ function addTokenCommands(program: Command, { print, note }: ProgramOptions): vo
 
   const revoke = token.command('revoke').description('revoke a token').argument('<name>', 'its name or id');
   addSettingFlags(revoke, TOKEN_SETTINGS).action((name: string) => revokeToken(name, target(revoke)));
+}
+
+function addBenchCommands(program: Command, { print }: ProgramOptions): void {
+  const benchCommand = program
+    .command('bench')
+    .description('measure this machine: every figure beside a limit measured in the same run')
+    .argument('[parts...]', 'what to measure; everything when none is named')
+    .option('--languages <names>', 'python, nodejs, java; separated by commas')
+    .option('--rounds <count>', 'turns of ours and the limit', '5')
+    .option('--seconds <count>', 'seconds of each measurement of a rate', '3')
+    .option('--json <file>', 'where the figures go; other parts in it are kept', 'bench/results/latest.json')
+    .option('--markdown <file>', 'where the tables go, with plots beside it', 'docs/benchmarks.md')
+    .option('--bounds <file>', 'ratios that are warned about when they are passed');
+  addSettingFlags(benchCommand, ['DOCKER_HOST']).action(async (parts: string[]) => {
+    const dockerHost = loadDockerHost(settingsOf(benchCommand, ['DOCKER_HOST']));
+    await runBench({ parts, ...benchCommand.opts<BenchFlags>(), dockerHost, print: print });
+  });
+  const trace = program.command('trace').description('real-time traces of calls: lines of function,milliseconds');
+  const replayCommand = trace
+    .command('replay')
+    .description('make the calls of a trace at their times and say how they were answered')
+    .argument('<file>', 'the trace')
+    .option('--url <url>', 'address of the daemon; the one on this machine by default');
+  addSettingFlags(replayCommand, CLIENT_SETTINGS).action(async (file: string) => {
+    const given = settingsOf(replayCommand, CLIENT_SETTINGS);
+    const { url } = replayCommand.opts<{ url?: string }>();
+    await replayTrace({ file, url, dataDir: loadDataDir(given), token: loadToken(given), print: print });
+  });
+  trace
+    .command('generate')
+    .description(
+      'print a trace in the shapes of real ones: few functions have most calls, most are rare, some periodic',
+    )
+    .argument('<functions...>', 'names of functions, the one with the most calls first')
+    .option('--seconds <count>', 'length of the trace', '60')
+    .option('--rate <count>', 'calls per second of all functions together', '10')
+    .option('--seed <number>', 'the same seed gives the same trace', '1')
+    .action(async (functions: string[], flags: { seconds: string; rate: string; seed: string }) => {
+      await generateTrace({ functions, ...flags, print: print });
+    });
 }

@@ -61,6 +61,11 @@ export function loadTokensFile(options: LoadOptions = {}): string {
   return tokensFileIn(loadDataDir(options), rawSettings({ ...options, env }).TOKENS_FILE || undefined, thisHost(env));
 }
 
+/** Address of the container engine, where one is set. */
+export function loadDockerHost(options: LoadOptions = {}): string | undefined {
+  return rawSettings({ ...options, env: options.env ?? process.env }).DOCKER_HOST;
+}
+
 /** The token that commands send to the daemon. */
 export function loadToken(options: LoadOptions = {}): string | undefined {
   const env = options.env ?? process.env;

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import type { BenchClient } from '../lib/client.ts';
+import type { BenchClient } from './client.ts';
 
 export interface Latency {
   p50: number;
@@ -10,6 +10,8 @@ export interface Latency {
   /** How calls got their sandboxes. */
   starts: Record<string, number>;
   failed: number;
+  /** All of them, in milliseconds. */
+  times: number[];
 }
 
 export interface Reply {
@@ -42,6 +44,7 @@ export async function latencyOf(client: BenchClient, url: string, count: number)
     handler: percentile(handler, 50),
     starts,
     failed,
+    times,
   };
 }
 
@@ -52,7 +55,7 @@ export function percentile(values: readonly number[], percent: number): number {
 
 /** Single calls as one series. */
 export function joined(parts: readonly Latency[]): Latency {
-  const times = parts.map((part) => part.p50);
+  const times = parts.flatMap((part) => part.times);
   const starts: Record<string, number> = {};
   for (const part of parts) for (const [kind, n] of Object.entries(part.starts)) starts[kind] = (starts[kind] ?? 0) + n;
   return {
@@ -65,6 +68,7 @@ export function joined(parts: readonly Latency[]): Latency {
     ),
     starts,
     failed: parts.reduce((sum, part) => sum + part.failed, 0),
+    times,
   };
 }
 
@@ -75,10 +79,4 @@ export async function until(condition: () => Promise<boolean>, limitMs: number, 
     if (performance.now() > end) throw new Error(`waited in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-}
-
-/** A gauge of the daemon. */
-export async function gauge(url: string, line: RegExp): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text();
-  return Number(line.exec(text)?.[1] ?? Number.NaN);
 }

@@ -10,12 +10,21 @@ export interface Answer {
 
 /** A client with its own kept-alive connections: as many as calls run at once. */
 export class BenchClient {
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 256 });
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1024 });
+  readonly #headers: Record<string, string>;
+
+  constructor(headers: Record<string, string> = {}) {
+    this.#headers = headers;
+  }
 
   async call(url: string, body?: string): Promise<Answer> {
     const began = performance.now();
     const reply = await new Promise<IncomingMessage>((resolve, reject) => {
-      const call = request(url, { agent: this.#agent, method: body === undefined ? 'GET' : 'POST' });
+      const call = request(url, {
+        agent: this.#agent,
+        method: body === undefined ? 'GET' : 'POST',
+        headers: this.#headers,
+      });
       call.once('response', resolve).once('error', reject);
       call.end(body);
     });

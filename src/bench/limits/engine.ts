@@ -1,10 +1,11 @@
 import { buffer } from 'node:stream/consumers';
-import { packContext } from '../../src/images/build-context.ts';
-import { codeDockerfile, compiledDockerfile } from '../../src/images/dockerfile.ts';
-import { labelStages } from '../../src/images/stage-labels.ts';
+import { packContext } from '../../images/build-context.ts';
+import { codeDockerfile, compiledDockerfile } from '../../images/dockerfile.ts';
+import { labelStages } from '../../images/stage-labels.ts';
+import type { Language } from '../functions.ts';
+import { functionFiles } from '../functions.ts';
 import type { DockerApi } from '../lib/docker.ts';
 import { timed } from '../lib/stats.ts';
-import { functionFiles, type Language } from './functions.ts';
 
 const LABEL = 'io.worker-front.bench';
 
@@ -39,6 +40,28 @@ export async function bareContainer(docker: DockerApi, image: string): Promise<B
   }
 }
 
+/** Containers per second that the engine creates, starts, waits for and removes, so many at the same time. */
+export async function bareRate(docker: DockerApi, image: string, parallel: number, count: number): Promise<number> {
+  let left = count;
+  const began = performance.now();
+  await Promise.all(
+    Array.from({ length: parallel }, async () => {
+      while (left-- > 0) await bareContainer(docker, image);
+    }),
+  );
+  return (count * 1000) / (performance.now() - began);
+}
+
+/** The parallelism at which `bareRate` is highest, and that rate. */
+export async function bestBareRate(docker: DockerApi, image: string, count: number) {
+  let best = { parallel: 1, rate: 0 };
+  for (const parallel of [2, 4, 8]) {
+    const rate = await bareRate(docker, image, parallel, count);
+    if (rate > best.rate) best = { parallel, rate };
+  }
+  return best;
+}
+
 /** Builds what the daemon builds for a function without dependencies, from the same Dockerfile. Milliseconds. */
 export async function bareBuild(docker: DockerApi, language: Language, token: string): Promise<number> {
   const runtime = `worker-front/${language.environment}:latest`;
@@ -46,7 +69,7 @@ export async function bareBuild(docker: DockerApi, language: Language, token: st
   const install = { files: undefined, locked: false };
   const plain =
     language.name === 'java' ? compiledDockerfile('java', install, { runtime, build }) : codeDockerfile(runtime);
-  const entries = Object.entries(functionFiles(language, token)).map(([path, content]) => ({
+  const entries = Object.entries(functionFiles(language, language.echo(token))).map(([path, content]) => ({
     path: `code/${path}`,
     content,
   }));

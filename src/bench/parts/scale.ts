@@ -1,0 +1,156 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { BenchPart } from '../context.ts';
+import { functionFiles, languageOf } from '../functions.ts';
+import { BenchClient } from '../lib/client.ts';
+import { BenchDaemon } from '../lib/daemon-process.ts';
+import { percentile } from '../lib/latency.ts';
+import { timed } from '../lib/stats.ts';
+import type { Comparison, Plot } from '../result.ts';
+
+const COUNTS = [10, 1000, 10_000];
+const SANDBOXES = 100;
+const MEGABYTE = 1e6;
+const WAIT_MS = 180_000;
+const FIRST_CALLS = 7;
+
+/** What many functions and many sandboxes cost the daemon. */
+export const scalePart: BenchPart = {
+  name: 'scale',
+  title: 'Many functions, many sandboxes',
+  async run(context) {
+    const found: { count: number; startMs: number; idle: number; listed: number; pageMs: number; firstMs: number[] }[] =
+      [];
+    for (const count of COUNTS) {
+      found.push({ count, ...(await withFunctions(context.run, count)) });
+      context.say(`${count} functions: done`);
+    }
+    const [few] = found;
+    const many = found.at(-1)!;
+    const sandboxes = await withSandboxes(context.run);
+    const memory = (what: string, bytes: number, limitName: string, limit: number): Comparison => ({
+      what,
+      unit: 'MB',
+      ours: [bytes / MEGABYTE],
+      limitName,
+      limit: [limit],
+      aim: { at: 'most', ratio: 1 },
+    });
+    const comparisons: Comparison[] = [
+      memory('daemon, idle', few!.idle, 'aim', 110),
+      memory('more when 10,000 functions were listed', many.listed - many.idle, 'aim', 40),
+      memory(`more with ${SANDBOXES} sandboxes of 64 MiB`, sandboxes.after - sandboxes.before, 'aim', 20),
+      {
+        what: 'start with 10,000 functions in the source',
+        unit: 'ms',
+        ours: [many.startMs],
+        limitName: 'aim',
+        limit: [3000],
+        aim: { at: 'most', ratio: 1 },
+      },
+      {
+        what: 'first call (Python, stem) with 10,000 functions',
+        unit: 'ms',
+        ours: many.firstMs,
+        limitName: 'with 10',
+        limit: few!.firstMs,
+        aim: { at: 'most', ratio: 1.1 },
+      },
+    ];
+    const rows = found.map((one) => [
+      String(one.count),
+      one.startMs.toFixed(0),
+      (one.idle / MEGABYTE).toFixed(0),
+      (one.listed / MEGABYTE).toFixed(0),
+      one.pageMs.toFixed(1),
+      percentile(one.firstMs, 50).toFixed(0),
+    ]);
+    const plots: Plot[] = [
+      {
+        name: 'cost-by-functions',
+        title: 'Cost by number of functions in the code source',
+        x: { label: 'functions', log: true },
+        y: { label: 'MB or ms', log: true },
+        series: [
+          { name: 'memory in MB', points: found.map(({ count, listed }) => [count, listed / MEGABYTE]) },
+          { name: 'one page in ms', points: found.map(({ count, pageMs }) => [count, pageMs]) },
+          { name: 'start in ms', points: found.map(({ count, startMs }) => [count, startMs]) },
+        ],
+      },
+    ];
+    const head = [
+      'functions',
+      'start in ms',
+      'MB idle',
+      'MB when all were listed',
+      'ms a page of 1000',
+      'ms first call, p50',
+    ];
+    return { comparisons, tables: [{ title: '', head, rows }], plots };
+  },
+};
+
+async function withFunctions(run: string, count: number) {
+  const python = languageOf('python');
+  await using daemon = await BenchDaemon.start(
+    { STEM_SANDBOXES: '1', REST_CONTAINER_LIFE_TIME: '1' },
+    async (source) => {
+      for (let index = 0; index < count; index++) {
+        const folder = join(source, `f${String(index).padStart(5, '0')}`);
+        await mkdir(folder);
+        for (const [path, content] of Object.entries(functionFiles(python, python.noop(`${run}-${count}-${index}`)))) {
+          await writeFile(join(folder, path), content);
+        }
+      }
+    },
+  );
+  const idle = daemon.memory();
+  const pages: number[] = [];
+  let after: string | null = '';
+  while (after !== null) {
+    const { ms, value } = await timed(async () => {
+      const reply = await fetch(`${daemon.url}/functions?limit=1000&after=${after}`);
+      return (await reply.json()) as { Next: string | null };
+    });
+    pages.push(ms);
+    after = value.Next;
+  }
+  const listed = daemon.memory();
+  const firstMs: number[] = [];
+  const client = new BenchClient();
+  for (let call = 0; call <= FIRST_CALLS; call++) {
+    const { ms, status, body } = await client.call(daemon.execute(`f${String(call).padStart(5, '0')}`));
+    if (status !== 200) throw new Error(body.toString());
+    // The first one of all starts without a stem.
+    if (call > 0) firstMs.push(ms);
+    await until(async () => (await daemon.containers('stem')) >= 1 && (await daemon.containers('starting')) === 0);
+  }
+  client.close();
+  return { startMs: daemon.startMs, idle, listed, pageMs: percentile(pages, 50), firstMs };
+}
+
+async function withSandboxes(run: string): Promise<{ before: number; after: number }> {
+  const python = languageOf('python');
+  await using daemon = await BenchDaemon.start({
+    STEM_SANDBOXES: '0',
+    REST_CONTAINER_LIFE_TIME: '600',
+    MEMORY_BUDGET: '100GiB',
+  });
+  const manifest = { memory: '64MiB', prewarm: SANDBOXES, network: 'none' };
+  await daemon.write('small', functionFiles(python, python.noop(run)));
+  const reply = await fetch(daemon.execute('small'));
+  if (!reply.ok) throw new Error(await reply.text());
+  const before = daemon.memory();
+  await daemon.write('many', functionFiles(python, python.noop(`${run}-many`), manifest));
+  await fetch(daemon.execute('many'));
+  await until(async () => (await daemon.sandboxes('many', 'ready')) >= SANDBOXES);
+  return { before, after: daemon.memory() };
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const end = performance.now() + WAIT_MS;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error('waited in vain');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
