@@ -6,6 +6,7 @@ import { warningsOf } from './config/warnings.ts';
 import { parseDockerHost } from './containers/docker/connection.ts';
 import { createDockerEngine } from './containers/docker/engine.ts';
 import type { ContainerEngine } from './containers/engine.ts';
+import { createEngineWatch } from './containers/engine-watch.ts';
 import { type Base, CLOSE_LIMIT_MS } from './daemon/base.ts';
 import { composeFunctions } from './daemon/functions.ts';
 import { composeSandboxes } from './daemon/sandboxes.ts';
@@ -35,6 +36,8 @@ export interface DaemonOptions {
 export interface Daemon {
   readonly url: string;
   readonly node: string;
+  /** Why the container engine could not be used at the start; undefined when it could. The daemon waits for it. */
+  readonly engineProblem: string | undefined;
   /** Refuses new calls, lets those in flight finish, removes every container and network of this node. Idempotent. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -42,7 +45,8 @@ export interface Daemon {
 
 /**
  * Builds every part by hand, starts it, and gives the running daemon. Rejects with one clear sentence (a
- * `WorkerFrontError`): data folder taken, engine away, code source wrong, port taken; nothing is left running then.
+ * `WorkerFrontError`): data folder taken, engine too old or not permitted, code source wrong, port taken; nothing is left
+ * running then. An engine that does not answer yet is waited for behind: a machine that boots may start us first.
  */
 export async function createDaemon(config: Config, options: DaemonOptions = {}): Promise<Daemon> {
   makeDataDir(config.dataDir);
@@ -69,18 +73,23 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   const node = nodeIdOf(config.dataDir);
   const closing: Base['closing'] = (name, close, limitMs = CLOSE_LIMIT_MS) => closers.add({ name, limitMs, close });
 
-  const engine = options.engine ?? createDockerEngine({ connection: parseDockerHost(config.engine) });
-  closing('engine', () => engine.close());
-  const engineInfo = await engine.info();
+  const clock = options.clock ?? systemClock;
+  const engineWatch = createEngineWatch(
+    options.engine ?? createDockerEngine({ connection: parseDockerHost(config.engine) }),
+    { clock, logger: logger.child({ part: 'engine' }) },
+  );
+  closing('engine', () => engineWatch.close());
+  await engineWatch.start();
+  const { engine } = engineWatch;
 
   const metrics = createMetrics();
-  const clock = options.clock ?? systemClock;
-  const base: Base = { config, live, node, engine, metrics, clock, logger, closing };
+  const base: Base = { config, live, node, engine, engineWatch, metrics, clock, logger, closing };
   const half = () => live.current.bufferLimit / 2;
   const buffers = { requests: new ByteBudget(half), replies: new ByteBudget(half) };
   const sandboxes = await composeSandboxes(base, buffers.replies);
   const functions = await composeFunctions(base, sandboxes);
   const { pool, places } = sandboxes;
+  metrics.observe({ engineUp: () => (sandboxes.canStart() ? 1 : 0) });
   metrics.observe({ containersByState: () => pool.countByState(), queueLength: () => places.taken });
 
   const records = createInvocationRecords<InvocationRecord>({
@@ -127,7 +136,18 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
       sandboxes: (name) => pool.statusOf(name),
       configure: createRuntimeSettings(live, createSettingsFile(config)),
       clear: (what) => functions.clear(what),
-      readiness: createReadiness({ engine, engineVersion: engineInfo.version, source, clock, warnings, logger }),
+      readiness: createReadiness({
+        engine: {
+          ping: (waiting) => engine.ping(waiting),
+          isUsable: () => sandboxes.canStart(),
+          version: () => engineWatch.info?.version,
+          problem: () => engineWatch.problem,
+        },
+        source,
+        clock,
+        warnings: () => [...warnings, ...engineWatch.warnings],
+        logger,
+      }),
       metrics,
       logger: logger.child({ part: 'http' }),
       payloadLimit: () => live.current.payloadLimit,
@@ -139,12 +159,13 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   const address = await listen(http, config.http.host, config.http.port);
   const url = `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
   publishFacts(config.dataDir, { url, node, version: packageVersion() });
-  logger.info({ url, node, engine: engineInfo.version, codeSource: source.description }, 'ready');
-  void functions.resume();
+  logger.info({ url, node, engine: engineWatch.info?.version, codeSource: source.description }, 'ready');
+  sandboxes.events.onEngineBack = () => void functions.resume();
+  if (sandboxes.canStart()) void functions.resume();
   for (const warning of warnings) logger.warn({ warning }, 'open to more than it should be');
 
   const close = () => closers.close();
-  return { url, node, close, [Symbol.asyncDispose]: close };
+  return { url, node, engineProblem: engineWatch.reason, close, [Symbol.asyncDispose]: close };
 }
 
 function outputBytes({ output }: InvocationRecord): number {

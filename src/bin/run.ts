@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import type { StartMessage } from '../cli/start.ts';
+import { type StartMessage, waitingWords } from '../cli/start.ts';
 import type { Config } from '../config/config.ts';
 import { createDaemon } from '../daemon.ts';
 import { releaseDataDir } from '../lib/data-dir.ts';
@@ -26,8 +26,12 @@ export async function run(config: Config, options: { detached: boolean }): Promi
         daemon.close().then(resolve, reject);
       };
     });
-    tell({ kind: 'ready', url: daemon.url });
-    if (!options.detached) process.stderr.write(`worker-front is listening at ${daemon.url}\n`);
+    const { url, engineProblem: warning } = daemon;
+    tell({ kind: 'ready', url, ...(warning !== undefined && { warning }) });
+    if (!options.detached) {
+      process.stderr.write(`worker-front is listening at ${url}\n`);
+      if (warning !== undefined) process.stderr.write(`${waitingWords(warning)}\n`);
+    }
     await ended;
     // Whatever still keeps the event loop alive (a hung connection) must not keep the process.
     process.exit(0);

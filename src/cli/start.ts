@@ -6,7 +6,14 @@ import { checkDataDirIsFree, makeDataDir } from '../lib/data-dir.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
 
 /** What a detached daemon tells the command that started it. */
-export type StartMessage = { kind: 'ready'; url: string } | { kind: 'failed'; message: string };
+export type StartMessage =
+  | {
+      kind: 'ready';
+      url: string;
+      /** Why the container engine can't be used yet. */
+      warning?: string;
+    }
+  | { kind: 'failed'; message: string };
 
 export interface BackgroundOptions {
   config: Config;
@@ -43,4 +50,10 @@ export async function startInBackground({ config, entry, print }: BackgroundOpti
   child.unref();
   if (message.kind === 'failed') throw new WorkerFrontError('internal_error', message.message);
   print(`worker-front is running at ${message.url} (pid ${child.pid}, log ${join(config.dataDir, 'daemon.log')})`);
+  if (message.warning !== undefined) print(waitingWords(message.warning));
+}
+
+/** What the console says of a daemon that waits for its engine. */
+export function waitingWords(reason: string): string {
+  return `warning: ${reason} Until then calls are answered with engine_unavailable (503).`;
 }

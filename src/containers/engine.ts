@@ -8,6 +8,7 @@ export interface Waiting {
 export interface EngineInfo {
   /** Engine's own version, for example `20.10.24`. */
   version: string;
+  /** The newest version of Docker's API that it offers, for example `1.41`. */
   apiVersion: string;
   /** Docker architecture name: `amd64`, `arm64`. */
   architecture: string;
@@ -17,6 +18,10 @@ export interface EngineInfo {
   runtimes: string[];
   defaultRuntime: string;
   rootless: boolean;
+  /** What its containers are made for: `linux`. */
+  osType: string;
+  /** Limits of sandboxes that its kernel does not enforce: `memory`, `swap`, `CPU`, `processes`. */
+  missingLimits: string[];
 }
 
 export interface ContainerState {
@@ -104,6 +109,7 @@ export interface EventSubscription {
  * - "Idempotent" methods succeed when the wanted state is already there, including "no such container".
  */
 export interface ContainerEngine {
+  /** What the engine is. Also settles the version of its API that later requests are made in. */
   info(options?: Waiting): Promise<EngineInfo>;
   /** Cheap check that the engine answers. */
   ping(options?: Waiting): Promise<void>;

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts';
 import type { LiveSettings } from '../config/live.ts';
 import type { ContainerEngine } from '../containers/engine.ts';
+import type { EngineWatch } from '../containers/engine-watch.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -11,7 +12,9 @@ export interface Base {
   live: LiveSettings;
   /** This node's id. */
   node: string;
+  /** Guarded: refuses at once while it is away. */
   engine: ContainerEngine;
+  engineWatch: EngineWatch;
   metrics: Metrics;
   clock: Clock;
   logger: Logger;

@@ -20,11 +20,12 @@ import type { SandboxPlan } from '../pool/plan.ts';
 import { Pool } from '../pool/pool.ts';
 import { QueuePlaces } from '../pool/queue-places.ts';
 import { type Base, CLOSE_LIMIT_MS } from './base.ts';
+import { createRecovery } from './recovery.ts';
 
 /** Seconds that an idle sandbox without a daemon looks for one. */
 const ORPHAN_TIMEOUT = 30;
 
-/** Everything that touches the engine: images, networks, the pool. Left-overs of a killed daemon are gone when it resolves. */
+/** Everything that touches the engine: images, networks, the pool. Left-overs of a killed daemon are gone before the pool makes anything. */
 export async function composeSandboxes(base: Base, results: ByteBudget) {
   const { config, live, node, engine, metrics, clock, closing } = base;
   const nodeLabels = { [LABELS.node]: node };
@@ -33,11 +34,9 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
   checkRunDir(runDir);
   const stemDir = join(config.dataDir, 'stems');
 
-  await removeLeftOvers(engine, nodeLabels, [runDir, stemDir]);
   // A folder of somebody's choice stays; so does one that is not empty.
   if (config.runDir === undefined) closing('run folder', () => rmdir(runDir).catch(() => {}));
   const deaths = new DeathWatch(engine, nodeLabels, { clock, logger });
-  await deaths.start();
   closing('engine events', () => deaths.close());
   const networks = new Networks({ node, extraLabels: config.containerLabels }, engine);
   closing('networks', () => networks.removeAll());
@@ -87,8 +86,8 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
     },
   );
   const sweep = new LeftOverSweep({ labels: nodeLabels, clock, logger }, engine, (id) => launcher.knows(id));
-  /** Set by who wants to know that memory and bundles may have become free. */
-  const events = { onRemoved: () => {} };
+  /** Set by who wants to know that memory and bundles may have become free; that the engine can be used again. */
+  const events = { onRemoved: () => {}, onEngineBack: () => {} };
   const places = new QueuePlaces(() => live.current.nodeQueueLimit);
   const pool = new Pool(
     {
@@ -109,13 +108,33 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
       onRemoved: () => events.onRemoved(),
     },
   );
+  const recovery = createRecovery(
+    { clock, logger },
+    {
+      watch: base.engineWatch,
+      async first() {
+        await removeLeftOvers(engine, nodeLabels, [runDir, stemDir]);
+        await deaths.start();
+      },
+      again() {
+        networks.forget();
+        sweep.engineIsBack();
+      },
+      pool,
+      onBack: () => events.onEngineBack(),
+    },
+  );
+  closing('engine recovery', () => recovery.close());
   closing('left-overs', () => sweep.close());
   closing('sandboxes', () => pool.close(), config.shutdownTimeout * 1000 + CLOSE_LIMIT_MS);
+  await recovery.start();
 
   return {
     pool,
     places,
     events,
+    /** True while sandboxes can be made. */
+    canStart: () => recovery.isDone,
     /** Versions of a function that have an image. */
     async builtVersions(name: string): Promise<ReadonlySet<string>> {
       const built = await engine.listImages({ ...nodeLabels, [LABELS.function]: name });

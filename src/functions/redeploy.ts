@@ -209,7 +209,9 @@ export class Redeploys {
     if (this.#closed) return;
     const known = hasCode(error) ? error : new WorkerFrontError('internal_error', messageOf(error), { cause: error });
     if (known.code !== 'code_source_error') {
-      const failures = entry.problem?.tag === tag ? entry.problem.failures + 1 : 1;
+      // An engine that is away says nothing about the version: tried again at the same short distance.
+      const again = entry.problem?.tag === tag && known.code !== 'engine_unavailable';
+      const failures = again ? (entry.problem?.failures ?? 0) + 1 : 1;
       entry.problem = { tag, error: known, at: this.#options.clock.now(), failures, permanent };
     }
     this.#options.logger.warn(

@@ -12,6 +12,8 @@ export interface MetricsOptions {
 export interface MetricSources {
   /** Sandboxes of this node by their state. */
   containersByState(): Readonly<Record<string, number>>;
+  /** 1 while the container engine can be used, else 0. */
+  engineUp(): number;
   /** Calls that wait for code or a sandbox, all functions together. */
   queueLength(): number;
   /** Bytes of unpacked code on disk. */
@@ -89,6 +91,7 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     const gauge: Gauge = new Gauge({ name, help, registers, collect: async () => gauge.set((await read()) ?? 0) });
   };
   addGauge('worker_front_http_requests_in_flight', 'HTTP requests that are being served', () => httpInFlight);
+  addGauge('worker_front_engine_up', 'Whether the container engine can be used', () => sources.engineUp?.());
   addGauge('worker_front_queue_length', 'Calls that wait for code or a sandbox', () => sources.queueLength?.());
   addGauge('worker_front_bundle_bytes', 'Unpacked code on disk', () => sources.bundleBytes?.());
   addGauge('worker_front_image_bytes', 'Function images on disk, without the runtime images below them', () =>

@@ -11,12 +11,18 @@ export interface ReadinessView {
 }
 
 export interface ReadinessDeps {
-  engine: { ping(options: { signal?: AbortSignal }): Promise<void> };
-  engineVersion: string;
+  engine: {
+    ping(options: { signal?: AbortSignal }): Promise<void>;
+    /** False while sandboxes can't be made: the engine is away, or what an earlier run has left is being removed. */
+    isUsable(): boolean;
+    version(): string | undefined;
+    /** Why an engine that answers is not used, for anybody to read. */
+    problem(): string | undefined;
+  };
   /** `isDown`: it is known that it does not answer, and somebody finds out when it does again. */
   source: { readonly isDown: boolean; check(options: { signal?: AbortSignal }): Promise<void> };
   clock: Clock;
-  warnings: readonly string[];
+  warnings(): readonly string[];
   logger: Logger;
 }
 
@@ -31,11 +37,18 @@ const BAD_MEMORY_MS = 2000;
 
 /**
  * Answers `GET /readyz`: the engine is asked each time, the code source now and then. Never rejects. The log has a line
- * when a part goes down and when it is back, not one per question.
+ * when the code source goes down and when it is back, not one per question; the engine's comings and goings are logged
+ * by who watches it.
  */
 export function createReadiness(deps: ReadinessDeps): () => Promise<ReadinessView> {
   const { engine, source, clock, logger } = deps;
-  const engineAnswers = watch('container engine', (signal) => engine.ping({ signal }), logger);
+  const engineAnswers = async () => {
+    if (!engine.isUsable()) return false;
+    return engine.ping({ signal: AbortSignal.timeout(CHECK_LIMIT_MS) }).then(
+      () => engine.isUsable(),
+      () => false,
+    );
+  };
   const sourceAnswers = watch('code source', (signal) => source.check({ signal }), logger);
   let known: { answers: Promise<boolean>; until: number } | undefined;
   const askSource = async () => {
@@ -55,9 +68,11 @@ export function createReadiness(deps: ReadinessDeps): () => Promise<ReadinessVie
     return {
       ready: engineOk,
       shuttingDown: false,
-      engine: engineOk ? { ok: true, version: deps.engineVersion } : { ok: false, problem: ENGINE_PROBLEM },
+      engine: engineOk
+        ? { ok: true, version: engine.version() ?? '' }
+        : { ok: false, problem: engine.problem() ?? ENGINE_PROBLEM },
       codeSource: sourceOk ? 'ok' : 'degraded',
-      warnings: [...deps.warnings],
+      warnings: [...deps.warnings()],
     };
   };
 }

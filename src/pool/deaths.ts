@@ -23,6 +23,8 @@ export class DeathWatch {
   readonly #logger: Logger;
   readonly #watched = new Map<string, { oom: boolean; onDeath: (death: Death) => void }>();
   #subscription: EventSubscription | undefined;
+  /** The stream was lost, and that was said. */
+  #lost = false;
   #closed = false;
 
   constructor(
@@ -44,6 +46,8 @@ export class DeathWatch {
       return;
     }
     this.#subscription = subscription;
+    if (this.#lost) this.#logger.info({}, 'following the engine again');
+    this.#lost = false;
     void subscription.ended.then(() => this.#reopen());
   }
 
@@ -79,7 +83,9 @@ export class DeathWatch {
       this.start()
         .then(() => this.#lookForMissed())
         .catch((error: unknown) => {
-          this.#logger.warn({ reason: messageOf(error) }, 'cannot follow the engine: trying again');
+          // Twice a second while the engine is away: one line is enough.
+          if (!this.#lost) this.#logger.warn({ reason: messageOf(error) }, 'cannot follow the engine: trying again');
+          this.#lost = true;
           this.#reopen();
         });
     });

@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
-import { WorkerFrontError } from '../lib/errors.ts';
+import { hasCode, WorkerFrontError } from '../lib/errors.ts';
 import { Backoff } from './backoff.ts';
 import { Demand } from './demand.ts';
 import { type Fate, Lease, type LeaseStart } from './lease.ts';
@@ -120,6 +120,13 @@ export class SandboxGroup {
     return this.size === 0 && this.#waiters.length === 0 && this.#preparing === undefined;
   }
 
+  /** A sandbox that serves a call now will be free for another one. */
+  get mayServeSoon(): boolean {
+    if (this.plan.load.isolation === 'container' || this.#retired) return false;
+    for (const { state } of this.#members) if (state === 'busy') return true;
+    return false;
+  }
+
   /** A caller waits for whom nothing is being made yet, and it can be made. */
   get wantsStart(): boolean {
     return this.#startable !== undefined && this.#waiters.length > this.starting && this.size < this.plan.maxSandboxes;
@@ -196,8 +203,8 @@ export class SandboxGroup {
   }
 
   /** The making of a sandbox failed: one caller hears the reason (or gets another try when it was lost by accident). */
-  startFailed(error: unknown): void {
-    if (!this.#waiters.failFirst(error)) this.spareFailed();
+  startFailed(error: unknown, { accident = hasCode(error, 'sandbox_lost') } = {}): void {
+    if (!this.#waiters.failFirst(error, accident)) this.spareFailed();
   }
 
   /** Says again for which callers something is being made; their time limits stand still. */
@@ -223,6 +230,14 @@ export class SandboxGroup {
       this.#unlist(sandbox);
       sandbox.move('draining');
     }
+  }
+
+  /**
+   * No sandbox can be made now: waiting callers hear the reason, unless one that serves a call now will serve theirs. Idle
+   * sandboxes have no waiting callers.
+   */
+  refuseWaiting(reason: unknown): void {
+    if (!this.mayServeSoon) this.#waiters.failAll(reason);
   }
 
   /** Rejects every waiting caller. */

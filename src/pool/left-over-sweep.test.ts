@@ -63,6 +63,24 @@ describe('left-over sweep', () => {
     expect(state.looks).toBe(4);
   });
 
+  it("looks at once at the engine's return, and once more later for what took effect late", async () => {
+    const { clock, containers, add, state, sweep } = bench();
+    state.down = true;
+    sweep.suspect();
+    await clock.advance(300_000);
+    const looks = state.looks;
+    state.down = false;
+    add('lost', { 'io.worker-front.sandbox': 'gone' });
+    sweep.engineIsBack();
+    await clock.advance(0);
+    expect(containers.size).toBe(0);
+    add('late', { 'io.worker-front.sandbox': 'gone' });
+    await clock.advance(30_000);
+    expect(containers.size).toBe(0);
+    await clock.advance(600_000);
+    expect(state.looks).toBe(looks + 2);
+  });
+
   it('looks no more after close', async () => {
     const { clock, state, sweep } = bench();
     sweep.suspect();

@@ -13,6 +13,8 @@ export interface LeftOverSweepOptions {
 
 const FIRST_MS = 2000;
 const MOST_MS = 120_000;
+/** After an engine's return requests from before may still take effect, in milliseconds. */
+const LATE_MS = 30_000;
 
 /**
  * Takes away containers that are nobody's: the engine did not answer when they were made or removed, so it is not known
@@ -41,6 +43,19 @@ export class LeftOverSweep {
   suspect(): void {
     if (this.#closed || this.#timer) return;
     this.#timer = this.#options.clock.after(this.#waitMs, () => void this.#sweep());
+  }
+
+  /**
+   * The engine is there again: looks now, whatever the last tries came to, and once more later, as what the engine was
+   * asked before it went may take effect after that.
+   */
+  engineIsBack(): void {
+    if (this.#closed) return;
+    this.#timer?.cancel();
+    this.#waitMs = FIRST_MS;
+    void this.#sweep().then(() => {
+      if (!this.#closed) this.#timer ??= this.#options.clock.after(LATE_MS, () => void this.#sweep());
+    });
   }
 
   close(): void {

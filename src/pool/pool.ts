@@ -75,6 +75,7 @@ export class Pool {
   readonly #stems: Stems;
   readonly #starter: Starter;
   readonly #reaper: Reaper;
+  #suspended = false;
   #closed = false;
 
   constructor(options: PoolOptions, deps: PoolDeps) {
@@ -117,6 +118,7 @@ export class Pool {
         groups: () => this.#groups.values(),
         setTargets: () => this.#setTargets(),
         reapStems: () => this.#stems.reap(),
+        isSuspended: () => this.#suspended,
         afterRound: () => this.#afterRound(),
       },
     );
@@ -182,6 +184,24 @@ export class Pool {
   /** Resolves when the sandboxes that are going now are gone. */
   async removed(): Promise<void> {
     await this.#removals.current();
+  }
+
+  /**
+   * The engine is away: nothing is started or reaped until `resume`. Ready sandboxes serve on; a caller who needs another
+   * one hears the reason at once.
+   */
+  suspend(reason: WorkerFrontError): void {
+    this.#suspended = true;
+    this.#starter.suspend(reason);
+  }
+
+  /** The engine is there again: failures of the past do not hold anything back. */
+  resume(): void {
+    this.#suspended = false;
+    for (const group of this.#groups.values()) group.backoff.succeeded();
+    this.#stems.forgetFailures();
+    this.#starter.resume();
+    this.#reaper.round();
   }
 
   /** One round of the reaper now: settings have changed. */

@@ -14,6 +14,8 @@ export interface ReaperDeps {
   /** Sets the groups' targets anew. */
   setTargets(): void;
   reapStems(): void;
+  /** While nothing can be started, what is there stays. */
+  isSuspended(): boolean;
   /** Told after each round: groups may be empty, spares may be wanted. */
   afterRound(): void;
 }
@@ -40,6 +42,7 @@ export class Reaper {
 
   /** One round now. */
   round(): void {
+    if (this.#deps.isSuspended()) return;
     this.#deps.setTargets();
     const now = this.#options.clock.now();
     const lifeTime = this.#options.lifeTimeMs();

@@ -51,6 +51,8 @@ export class Starter {
   /** Sandboxes that make way for others as soon as their last call has ended. */
   readonly #yielding = new Set<Sandbox>();
   #spareStarts = 0;
+  /** Why nothing can be started now. */
+  #suspended: unknown;
   #closed = false;
 
   constructor(options: StarterOptions, deps: StarterDeps) {
@@ -68,6 +70,13 @@ export class Starter {
   /** Starts what can be started now. */
   dispatch(): void {
     if (this.#closed) return;
+    if (this.#suspended !== undefined) {
+      for (const group of this.#hungry) {
+        group.refuseWaiting(this.#suspended);
+        group.coverWaiters();
+      }
+      return;
+    }
     const withoutRoom = new Set<SandboxGroup>();
     while (this.#places < this.#options.maxStarts) {
       const group = this.#neediest(withoutRoom);
@@ -109,6 +118,18 @@ export class Starter {
       return true;
     }
     return false;
+  }
+
+  /** Nothing is started until `resume`: who waits for a sandbox that would have to be made hears the reason. */
+  suspend(reason: unknown): void {
+    this.#suspended = reason;
+    this.#starved.clear();
+    this.dispatch();
+  }
+
+  resume(): void {
+    this.#suspended = undefined;
+    this.dispatch();
   }
 
   /** Nothing is started any more; resolves when what is being made has been made. */
@@ -211,7 +232,11 @@ export class Starter {
       this.#options.logger.warn({ function: group.plan.functionName, reason: messageOf(error) }, 'start failed');
     }
     if (refusedFor(error, 'unknown_image')) group.forgetStartable();
-    group.startFailed(vanished ? new WorkerFrontError('sandbox_lost', messageOf(error), { cause: error }) : error);
+    // Who waits beside a sandbox that lives need not hear of an engine that does not.
+    const away = hasCode(error, 'engine_unavailable');
+    if (away && group.mayServeSoon) group.startFailed(error, { accident: true });
+    else if (vanished) group.startFailed(new WorkerFrontError('sandbox_lost', messageOf(error), { cause: error }));
+    else group.startFailed(error);
   }
 
   #beginStem(kind: StemKind): void {

@@ -170,6 +170,11 @@ export class Stems {
     }
   }
 
+  /** What kept stems from being started is over. */
+  forgetFailures(): void {
+    for (const kind of this.#kinds.values()) kind.backoff.succeeded();
+  }
+
   /** Takes one stem away to make room, the longest unused kind first. True when there was one. */
   evict(): boolean {
     const oldest = [...this.#kinds.values()]

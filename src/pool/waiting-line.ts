@@ -1,6 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
-import { hasCode, WorkerFrontError } from '../lib/errors.ts';
+import { WorkerFrontError } from '../lib/errors.ts';
 import type { Lease } from './lease.ts';
 import type { QueuePlace } from './queue-places.ts';
 import { Waiter } from './waiter.ts';
@@ -58,12 +58,12 @@ export class WaitingLine {
   }
 
   /**
-   * The making of a sandbox failed: who waits longest hears the reason, or gets another try when it was lost by accident. False: nobody waits.
+   * The making of a sandbox failed: who waits longest hears the reason, or gets another try when it was lost by `accident`. False: nobody waits.
    */
-  failFirst(error: unknown): boolean {
+  failFirst(error: unknown, accident: boolean): boolean {
     const waiter = this.#waiters[0];
     if (waiter === undefined) return false;
-    if (hasCode(error, 'sandbox_lost') && waiter.losses < MAX_LOSSES) {
+    if (accident && waiter.losses < MAX_LOSSES) {
       waiter.losses += 1;
       return true;
     }

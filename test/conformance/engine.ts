@@ -2,6 +2,7 @@ import { text } from 'node:stream/consumers';
 import tar from 'tar-stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hasReason } from '../../src/containers/engine-errors.ts';
+import { supportProblem } from '../../src/containers/supported-engines.ts';
 import { hasCode } from '../../src/lib/errors.ts';
 import { describeEvents } from './engine-events.ts';
 import { COMMANDS, type EngineHarness, failureOf, KNOWN_FILE, makeSpec } from './engine-fixtures.ts';
@@ -46,6 +47,7 @@ export function describeEngine(name: string, makeHarness: () => Promise<EngineHa
       expect(info.memoryBytes).toBeGreaterThan(1e8);
       expect(info.runtimes).toContain(info.defaultRuntime);
       expect(['1', '2']).toContain(info.cgroupVersion);
+      expect(supportProblem(info)).toBeUndefined();
     });
 
     describe('start', () => {

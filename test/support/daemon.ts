@@ -5,6 +5,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { parseDockerHost } from '../../src/containers/docker/connection.ts';
 import { createDockerEngine } from '../../src/containers/docker/engine.ts';
 import type { ContainerEngine } from '../../src/containers/engine.ts';
 import { ENTRY, nodeIdIn, TEST_RUN, testEnv } from './cli.ts';
@@ -61,7 +62,7 @@ export async function startDaemon(settings: DaemonSettings): Promise<TestDaemon>
     throw error;
   }
 
-  const engine = createDockerEngine();
+  const engine = engineOf(settings.env);
   const end = async (exitCode: number) => {
     try {
       child.kill('SIGTERM');
@@ -95,6 +96,12 @@ export async function startDaemon(settings: DaemonSettings): Promise<TestDaemon>
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+/** The engine that a daemon with these settings uses; the machine's own unless they name one. */
+export function engineOf(env: Readonly<Record<string, string>> = {}): ContainerEngine {
+  const host = env['DOCKER_HOST'];
+  return createDockerEngine(host === undefined ? {} : { connection: parseDockerHost({ host }) });
 }
 
 /** Resolves with the address that the daemon tells on stderr; rejects with its words when it ends. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { loadConfig } from '../../src/config/load.ts';
 import { createDockerEngine } from '../../src/containers/docker/engine.ts';
 import type { ContainerEngine } from '../../src/containers/engine.ts';
+import { findBaseImage } from '../../src/images/base-image.ts';
 import type { BuildSettings } from '../../src/images/build-settings.ts';
 import { createRuntimeImages, type RuntimeImages } from '../../src/images/runtime-images.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -62,4 +63,12 @@ export function imageBench(): ImageBench {
       await engine.close();
     },
   };
+}
+
+/** Copies an environment's runtime image, and the base that its digest is made from, from the machine's engine. */
+export async function copyRuntime(to: { load(names: readonly string[]): Promise<void> }, environment: string) {
+  await using bench = imageBench();
+  const { image } = await bench.runtimeImages.ensure(environment);
+  const base = await findBaseImage(bench.engine, { baseImage: machineSettings().baseImage });
+  await to.load([base.image, image]);
 }

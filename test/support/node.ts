@@ -2,9 +2,8 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { createDockerEngine } from '../../src/containers/docker/engine.ts';
 import type { ContainerEngine } from '../../src/containers/engine.ts';
-import { startDaemon, type TestDaemon } from './daemon.ts';
+import { engineOf, startDaemon, type TestDaemon } from './daemon.ts';
 import { type ZipEntries, zipOf } from './zip.ts';
 
 export interface Reply {
@@ -89,7 +88,7 @@ export async function startNode(
   const source = given.source ?? (await functionSource(functions));
   const codeSource = pathToFileURL(source.dir).href;
   const daemon = await startDaemon({ codeSource, env, ...(given.dataDir && { dataDir: given.dataDir }) });
-  const engine = createDockerEngine();
+  const engine = engineOf(env);
   const ask = async (path: string, init?: RequestInit): Promise<Reply> => {
     const response = await fetch(`${daemon.url}${path}`, init);
     const text = await response.text();

@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../../lib/clock.ts';
 import type { ContainerEngine, EngineInfo } from '../engine.ts';
+import { spokenVersion } from '../supported-engines.ts';
 import { type CgroupOptions, createCgroupReader } from './cgroup.ts';
 import { createDockerClient } from './client.ts';
 import { type DockerConnection, parseDockerHost } from './connection.ts';
@@ -33,12 +34,19 @@ export function createDockerEngine(options: DockerEngineOptions = {}): Container
     ...createNetworkCalls(http),
 
     async info({ signal } = {}) {
-      const { value, headers } = await http.json<InfoBody>({ method: 'GET', path: '/info', signal });
-      return toInfo(value, String(headers['api-version'] ?? ''));
+      const { value: offered } = await http.json<VersionBody>({
+        method: 'GET',
+        path: '/version',
+        unversioned: true,
+        signal,
+      });
+      http.speak(spokenVersion({ oldest: offered.MinAPIVersion ?? '', newest: offered.ApiVersion ?? '' }));
+      const { value } = await http.json<InfoBody>({ method: 'GET', path: '/info', signal });
+      return toInfo(value, offered.ApiVersion ?? '');
     },
 
     async ping({ signal } = {}) {
-      await http.exchange({ method: 'GET', path: '/_ping', signal }, readText);
+      await http.exchange({ method: 'GET', path: '/_ping', unversioned: true, signal }, readText);
     },
 
     subscribe: (labels, onEvent) => subscribe(http, labels, onEvent),
@@ -53,6 +61,11 @@ export function createDockerEngine(options: DockerEngineOptions = {}): Container
   };
 }
 
+interface VersionBody {
+  ApiVersion?: string;
+  MinAPIVersion?: string;
+}
+
 interface InfoBody {
   ServerVersion: string;
   Architecture: string;
@@ -62,12 +75,17 @@ interface InfoBody {
   Runtimes: Record<string, unknown> | null;
   DefaultRuntime: string;
   SecurityOptions: string[] | null;
+  OSType?: string;
+  MemoryLimit?: boolean;
+  SwapLimit?: boolean;
+  CpuCfsQuota?: boolean;
+  PidsLimit?: boolean;
 }
 
 /** The kernel's names of architectures, which `/info` has, and Docker's. */
 const ARCHITECTURES: Record<string, string> = { x86_64: 'amd64', aarch64: 'arm64', armv7l: 'arm', i686: '386' };
 
-/** Pure. The version of the API comes from a header that every answer has. */
+/** Pure. `apiVersion` is the newest that the engine offers, from its answer to `/version`. */
 export function toInfo(body: InfoBody, apiVersion: string): EngineInfo {
   return {
     version: body.ServerVersion,
@@ -79,5 +97,15 @@ export function toInfo(body: InfoBody, apiVersion: string): EngineInfo {
     runtimes: Object.keys(body.Runtimes ?? {}),
     defaultRuntime: body.DefaultRuntime,
     rootless: (body.SecurityOptions ?? []).includes('name=rootless'),
+    osType: body.OSType ?? 'linux',
+    missingLimits: LIMITS.filter(([field]) => body[field] === false).map(([, name]) => name),
   };
 }
+
+/** Fields of `/info` that say whether the kernel enforces a limit. Without a limit of swap a memory limit is none. */
+const LIMITS = [
+  ['MemoryLimit', 'memory'],
+  ['SwapLimit', 'swap'],
+  ['CpuCfsQuota', 'CPU'],
+  ['PidsLimit', 'processes'],
+] as const;

@@ -147,15 +147,32 @@ describe('answers', () => {
 
   it('that are refusals carry the words, also when they are not JSON', async () => {
     const { connection } = await serve((request, response) => {
-      response.statusCode = request.url === '/info' ? 500 : 400;
-      response.end(request.url === '/info' ? '<html>proxy error</html>' : '{"message":"client is too old"}');
+      response.statusCode = request.url === '/version' ? 500 : 400;
+      response.end(request.url === '/version' ? '<html>proxy error</html>' : '{"message":"client is too old"}');
     });
     const engine = engineAt(connection);
     const info = (await failureOf(engine.info())) as WorkerFrontError;
     expect(info.code).toBe('internal_error');
-    expect(info.message).toBe('The container engine refused GET /info (500): <html>proxy error</html>');
-    expect(info.details).toEqual({ operation: 'GET /info', status: 500 });
+    expect(info.message).toBe('The container engine refused GET /version (500): <html>proxy error</html>');
+    expect(info.details).toEqual({ operation: 'GET /version', status: 500 });
     expect(String(await failureOf(engine.ping()))).toContain('client is too old');
+  });
+
+  it.each([
+    ['1.12', '1.41', '/v1.41'],
+    ['1.44', '1.52', '/v1.44'],
+    ['1.12', '1.40', ''],
+  ])('of an engine that offers API %s to %s are asked for at %s/...', async (oldest, newest, prefix) => {
+    const asked: string[] = [];
+    const { connection } = await serve((request, response) => {
+      asked.push(request.url ?? '');
+      response.end(request.url === '/version' ? JSON.stringify({ MinAPIVersion: oldest, ApiVersion: newest }) : '{}');
+    });
+    const engine = engineAt(connection);
+    expect((await engine.info()).apiVersion).toBe(newest);
+    await engine.ping();
+    await engine.startContainer('a');
+    expect(asked).toEqual(['/version', `${prefix}/info`, '/_ping', `${prefix}/containers/a/start`]);
   });
 
   it('that say the disk is full are told apart, before and within output', async () => {

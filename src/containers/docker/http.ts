@@ -21,6 +21,8 @@ export interface Call {
    * or nothing (builds and pulls: the caller's signal limits them).
    */
   limit?: 'answer' | 'headers' | 'none';
+  /** Without the version of the API in its path: what is asked to find out the version. */
+  unversioned?: boolean;
   /** Statuses from 400 on that are answers to the caller and no error. */
   accept?: readonly number[];
 }
@@ -40,6 +42,8 @@ export interface EngineHttp {
    * signal ends the request at any time, until `read` has settled.
    */
   exchange<T>(call: Call, read: (response: IncomingMessage) => Promise<T>): Promise<T>;
+  /** From now on requests are made in this version of the API; undefined: the engine's own choice, as at first. */
+  speak(version: string | undefined): void;
   close(): void;
 }
 
@@ -52,6 +56,7 @@ export function createEngineHttp(client: DockerClient, clock: Clock, limitMs: nu
   /** Aborts everything that is open when the engine is closed. */
   const open = new Set<AbortController>();
   let closed = false;
+  let prefix = '';
 
   async function exchange<T>(call: Call, read: (response: IncomingMessage) => Promise<T>): Promise<T> {
     const { signal, upload, limit = 'answer' } = call;
@@ -81,7 +86,7 @@ export function createEngineHttp(client: DockerClient, clock: Clock, limitMs: nu
     open.add(controller);
     try {
       signal?.throwIfAborted();
-      response = await dial(client, toDial(call, controller.signal));
+      response = await dial(client, toDial(call, call.unversioned ? '' : prefix, controller.signal));
       if (limit === 'headers') timer?.cancel();
       const status = response.statusCode ?? 0;
       if (status >= 400 && !call.accept?.includes(status)) {
@@ -119,6 +124,9 @@ export function createEngineHttp(client: DockerClient, clock: Clock, limitMs: nu
   return {
     exchange,
     json,
+    speak(version) {
+      prefix = version === undefined ? '' : `/v${version}`;
+    },
     close() {
       closed = true;
       for (const controller of open) controller.abort();
@@ -177,10 +185,10 @@ function watchUpload(upload: Readable | undefined, onStop: () => void): { error:
   return state;
 }
 
-function toDial(call: Call, abortSignal: AbortSignal): Dial {
+function toDial(call: Call, prefix: string, abortSignal: AbortSignal): Dial {
   const query = Object.entries(call.query ?? {}).filter((entry): entry is [string, string] => entry[1] !== undefined);
   return {
-    path: query.length === 0 ? call.path : `${call.path}?`,
+    path: `${prefix}${call.path}${query.length === 0 ? '' : '?'}`,
     method: call.method,
     options: { _query: Object.fromEntries(query), _body: call.body ?? {} },
     ...(call.upload && { file: call.upload }),

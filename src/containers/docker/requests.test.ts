@@ -108,7 +108,12 @@ describe('parts of answers', () => {
       runtimes: ['runc', 'runsc'],
       defaultRuntime: 'runc',
       rootless: true,
+      osType: 'linux',
+      missingLimits: [],
     });
+    // A kernel that was started without the memory controller, as Raspberry Pi OS does.
+    const less = { MemoryLimit: false, SwapLimit: false, CpuCfsQuota: true, PidsLimit: true, OSType: 'linux' };
+    expect(toInfo({ ...body, ...less }, '1.41').missingLimits).toEqual(['memory', 'swap']);
     expect(toInfo({ ...body, CgroupVersion: '2', Runtimes: null, SecurityOptions: null }, '1.44')).toMatchObject({
       cgroupVersion: '2',
       runtimes: [],

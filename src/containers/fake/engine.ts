@@ -172,4 +172,6 @@ const INFO: EngineInfo = {
   runtimes: ['runc'],
   defaultRuntime: 'runc',
   rootless: false,
+  osType: 'linux',
+  missingLimits: [],
 };
