@@ -97,7 +97,7 @@ describe.each([
       while (!stop.signal.aborted) {
         const { status, body } = await execute(name);
         if (status === 200) served += 1;
-        else failed.push(body);
+        else if (!stop.signal.aborted) failed.push(body);
       }
     };
     const done = Promise.all([work(), work()]);
@@ -106,7 +106,7 @@ describe.each([
       get served() {
         return served;
       },
-      async stop() {
+      async [Symbol.asyncDispose]() {
         stop.abort();
         await done;
       },
@@ -145,7 +145,7 @@ describe.each([
   }
 
   test.each(['refuses', 'resets', 'silent'] as const)('%s connections', { timeout: 90_000 }, async (fault) => {
-    const load = calling('known');
+    await using load = calling('known');
     await proxy.set(fault);
     // The first ones find it out.
     await vi.waitFor(
@@ -173,30 +173,27 @@ describe.each([
     // Probes at pauses of half a second and more; the client of S3 tries each three times.
     expect(proxy.connections - before).toBeLessThan(8 + seconds * 6);
     await expectRecovery(fault);
-    await load.stop();
     expect(load.failed).toEqual([]);
     expect(load.served).toBeGreaterThan(100);
     expect(daemon.log.filter(({ msg }) => String(msg).startsWith('code source is down')).length).toBeLessThan(6);
   });
 
   test('cuts connections in the middle of a download: nothing of it is used', async () => {
-    const load = calling('known');
+    await using load = calling('known');
     await proxy.set('cuts');
     for (let i = 0; i < 4; i++) {
       const { status, body } = await execute(`cuts-${i}`);
       expect({ status, code: body.Code }).toEqual({ status: 502, code: 'code_source_error' });
     }
     await expectRecovery('cuts');
-    await load.stop();
     expect(load.failed).toEqual([]);
   });
 
   test('delays everything: it takes longer, and works', async () => {
-    const load = calling('known');
+    await using load = calling('known');
     await proxy.set('delays');
     expect(await execute('delays-1')).toMatchObject({ status: 200, body: { Result: 'delays' } });
     await expectRecovery('delays');
-    await load.stop();
     expect(load.failed).toEqual([]);
   });
 });
