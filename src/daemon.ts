@@ -18,6 +18,7 @@ import { ByteBudget } from './lib/byte-budget.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { Closers } from './lib/closers.ts';
 import { claimDataDir, makeDataDir, nodeIdOf, publishFacts, releaseDataDir } from './lib/data-dir.ts';
+import { storageFull } from './lib/errors.ts';
 import { packageVersion } from './lib/package-info.ts';
 import { createInvocationRecords } from './observe/invocation-records.ts';
 import { createLog, type Log } from './observe/log.ts';
@@ -50,7 +51,11 @@ export interface Daemon {
  */
 export async function createDaemon(config: Config, options: DaemonOptions = {}): Promise<Daemon> {
   makeDataDir(config.dataDir);
-  claimDataDir(config.dataDir);
+  try {
+    claimDataDir(config.dataDir);
+  } catch (error) {
+    throw storageFull(error, 'in DATA_DIR');
+  }
   const log = createLog({
     level: config.logLevel,
     ...(options.logToFile && { file: { file: join(config.dataDir, 'daemon.log') } }),
@@ -62,7 +67,7 @@ export async function createDaemon(config: Config, options: DaemonOptions = {}):
     return await compose(config, options, log, closers);
   } catch (error) {
     await closers.close();
-    throw error;
+    throw storageFull(error, 'in DATA_DIR');
   }
 }
 

@@ -1,9 +1,10 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type Deferred, deferred } from '../lib/deferred.ts';
-import { WorkerFrontError } from '../lib/errors.ts';
+import { storageFull, WorkerFrontError } from '../lib/errors.ts';
+import { makeFolders } from '../lib/folders.ts';
 import { type Logger, silentLogger } from '../lib/logger.ts';
 import { type ChannelOptions, SandboxChannel } from './channel.ts';
 import { FrameDecoder, type FrameHeader, ProtocolError } from './frames.ts';
@@ -65,7 +66,7 @@ export async function openChannelFolder(options: ChannelFolderOptions): Promise<
     await listener.listen(path);
   } catch (error) {
     await listener.close();
-    throw error;
+    throw storageFull(error, "for a sandbox's channel in RUN_DIR");
   }
   return listener;
 }
@@ -83,8 +84,8 @@ function checkSocketPath(path: string): void {
 }
 
 async function prepareFolder(runDir: string, dir: string, options: ChannelFolderOptions): Promise<void> {
-  await mkdir(runDir, { recursive: true, mode: 0o700 });
-  await mkdir(dir, { recursive: true });
+  await makeFolders(runDir, 0o700);
+  await makeFolders(dir);
   // The umask may have taken bits away that the sandbox's user needs.
   await chmod(dir, 0o755);
   const { sandboxId: sandbox, token, orphanTimeoutSeconds: orphanTimeout } = options;

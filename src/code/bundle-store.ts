@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { chmod, lstat, mkdir, open, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../lib/errors.ts';
+import { makeFolders } from '../lib/folders.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Bundle } from './bundle.ts';
 import { parseMeta } from './bundle-meta.ts';
@@ -53,7 +54,7 @@ export function createBundleStore(root: string, log: Logger): BundleStore {
   async function stage() {
     const own = join(stagingRoot, randomUUID());
     const dir = join(own, 'code');
-    await mkdir(dir, { recursive: true });
+    await makeFolders(dir);
     await chmod(dir, 0o755); // a sandbox's user reads it, whatever the daemon's umask
     return { dir, discard: () => rm(own, { recursive: true, force: true }) };
   }
@@ -73,7 +74,7 @@ export function createBundleStore(root: string, log: Logger): BundleStore {
     const { name, version, tag, bytes, fetchedAt, durable } = bundle;
     const path = metaOf(name, version);
     const aside = join(stagingRoot, `${randomUUID()}.json`);
-    await mkdir(join(metaRoot, name), { recursive: true });
+    await makeFolders(join(metaRoot, name));
     try {
       await writeFile(aside, `${JSON.stringify({ name, version, tag, bytes, fetchedAt, durable })}\n`, { flush: true });
       await rename(aside, path);
@@ -95,7 +96,7 @@ export function createBundleStore(root: string, log: Logger): BundleStore {
   }
 
   async function scan(): Promise<StoredBundle[]> {
-    await mkdir(metaRoot, { recursive: true });
+    await makeFolders(metaRoot);
     await rm(stagingRoot, { recursive: true, force: true });
     await mkdir(stagingRoot);
     const found: StoredBundle[] = [];
@@ -130,7 +131,7 @@ export function createBundleStore(root: string, log: Logger): BundleStore {
     dirOf,
 
     async publish(stagedDir, bundle) {
-      await mkdir(join(root, bundle.name), { recursive: true });
+      await makeFolders(join(root, bundle.name));
       await remove(bundle); // what an earlier failure may have left
       await rename(stagedDir, bundle.dir);
       try {

@@ -1,4 +1,4 @@
-import { hasCode, systemCode, WorkerFrontError } from '../lib/errors.ts';
+import { hasCode, isDiskFull, systemCode, WorkerFrontError } from '../lib/errors.ts';
 
 /** A bundle that breaks a rule. `problem` continues "entry 'x' ..." or, without an entry, "the code ...". */
 export function invalidCode(functionName: string, problem: string, entry?: string): WorkerFrontError {
@@ -37,8 +37,6 @@ export function isServerFault(status: number): boolean {
   return status >= 500 || status === 429;
 }
 
-const FULL = new Set(['ENOSPC', 'EDQUOT']);
-
 /**
  * Errors of writing code to this machine's disk in the project's terms: a full disk is `storage_full`. What already is
  * a WorkerFrontError, an abort or no system error comes back as it is.
@@ -46,7 +44,7 @@ const FULL = new Set(['ENOSPC', 'EDQUOT']);
 export function storageProblem(error: unknown, functionName: string): unknown {
   const code = systemCode(error);
   if (error instanceof WorkerFrontError || code === undefined || !isSystemError(error)) return error;
-  if (FULL.has(code)) {
+  if (isDiskFull(error)) {
     return new WorkerFrontError(
       'storage_full',
       `no space left for the code of function '${functionName}' (${code}); free disk space or lower USER_CODE_SIZE_LIMIT`,

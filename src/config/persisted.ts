@@ -1,6 +1,6 @@
 import { readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { hasCode, messageOf, systemCode, WorkerFrontError } from '../lib/errors.ts';
+import { hasCode, isDiskFull, messageOf, systemCode, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { writeDurably } from '../lib/write-durably.ts';
 import type { Config } from './config.ts';
@@ -149,8 +149,7 @@ function read(path: string): { values: Record<string, unknown>; problem?: string
 }
 
 function notSaved(cause: unknown): WorkerFrontError {
-  const code = systemCode(cause);
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
+  if (isDiskFull(cause)) {
     return new WorkerFrontError(
       'storage_full',
       'the settings could not be saved in DATA_DIR and are as before: no space left',

@@ -5,6 +5,7 @@ import { storageProblem } from '../code/problems.ts';
 import type { UnpackLimits } from '../code/source.ts';
 import { unpackZip } from '../code/unpack.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
+import { makeFolders } from '../lib/folders.ts';
 import type { FunctionVersion } from './entry.ts';
 import type { Environments } from './environments.ts';
 import { readVersion } from './read-version.ts';
@@ -27,7 +28,7 @@ export interface Upload extends AsyncDisposable {
   readonly bytes: number;
   /**
    * Unpacks it and reads its manifest, as it is done for calls; the unpacked code is removed again. Rejects with
-   * `invalid_function`.
+   * `invalid_function`, `storage_full`.
    */
   check(options: { signal?: AbortSignal }): Promise<FunctionVersion>;
   read(): Promise<Buffer>;
@@ -45,12 +46,12 @@ export interface Uploads {
 export async function createUploads(options: UploadOptions, deps: UploadDeps): Promise<Uploads> {
   const { root, maxBytes, limits } = options;
   await rm(root, { recursive: true, force: true });
-  await mkdir(root, { recursive: true, mode: 0o700 });
+  await makeFolders(root, 0o700);
 
   async function checkIn(dir: string, name: string, signal?: AbortSignal): Promise<FunctionVersion> {
     const code = join(dir, 'code');
-    await mkdir(code);
     try {
+      await mkdir(code);
       const unpacked = await unpackZip({
         functionName: name,
         zipPath: join(dir, 'code.zip'),
@@ -59,6 +60,8 @@ export async function createUploads(options: UploadOptions, deps: UploadDeps): P
         signal,
       });
       return await readVersion({ name, ...unpacked, dir: code, tag: '' }, deps.environments);
+    } catch (error) {
+      throw storageProblem(error, name);
     } finally {
       await rm(code, { recursive: true, force: true });
     }

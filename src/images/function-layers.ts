@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, readdir, rename, rm, symlink } from 'node:fs/promises';
+import { readdir, rename, rm, symlink } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { extract } from 'tar-stream';
 import type { ContainerEngine } from '../containers/engine.ts';
 import { systemCode } from '../lib/errors.ts';
-import { isFolder } from '../lib/folders.ts';
+import { isFolder, makeFolders } from '../lib/folders.ts';
 import { folderEntries } from './build-context.ts';
 import { bundleFacts } from './bundle-facts.ts';
 import type { FunctionImageRequest } from './function-images.ts';
@@ -68,9 +68,9 @@ export function createFunctionLayers(options: FunctionLayersOptions, engine: Lay
       const aside = join(options.dir, '.staging', randomUUID());
       const id = await engine.createContainer(neverStarted(image, options.nodeLabels));
       try {
-        await mkdir(aside, { recursive: true });
+        await makeFolders(aside);
         await extractTo(aside, name, await engine.exportPath(id, `/function/${name}`));
-        await mkdir(dirname(place), { recursive: true });
+        await makeFolders(dirname(place));
         await rename(aside, place);
       } finally {
         await rm(aside, { recursive: true, force: true });
@@ -90,7 +90,7 @@ export function createFunctionLayers(options: FunctionLayersOptions, engine: Lay
 
     async remove(name, version) {
       const aside = join(options.dir, '.staging', randomUUID());
-      await mkdir(dirname(aside), { recursive: true });
+      await makeFolders(dirname(aside));
       try {
         // At once: who reads it meanwhile must not find a half.
         await rename(placeOf(name, version), aside);
@@ -139,7 +139,7 @@ async function extractTo(folder: string, top: string, archive: NodeJS.ReadableSt
       continue;
     }
     const { type, mode, linkname } = entry.header;
-    if (type === 'directory') await mkdir(target, { recursive: true, mode: 0o755 });
+    if (type === 'directory') await makeFolders(target, 0o755);
     else if (type === 'symlink' && linkname) await symlink(linkname, target);
     else if (type === 'file') {
       await pipeline(entry, createWriteStream(target, { flags: 'wx', mode: mode & 0o100 ? 0o755 : 0o644 }));

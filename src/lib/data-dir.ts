@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { messageOf, systemCode, WorkerFrontError } from './errors.ts';
+import { isDiskFull, messageOf, storageFull, systemCode, WorkerFrontError } from './errors.ts';
 
 /** What a running daemon says about itself in `daemon.json` of its data folder. */
 export interface DaemonFacts {
@@ -39,6 +39,7 @@ export function makeDataDir(dir: string): void {
     writeFileSync(probe, '');
     rmSync(probe);
   } catch (cause) {
+    if (isDiskFull(cause)) throw storageFull(cause, 'in DATA_DIR');
     const why = systemCode(cause) ?? messageOf(cause);
     const message = `DATA_DIR: '${dir}' cannot be read and written by this user (${why}); mend it or give another one`;
     throw new WorkerFrontError('invalid_setting', message, { cause });
@@ -59,8 +60,8 @@ export function runningDaemon(dir: string): DaemonFacts | undefined {
 export function claimDataDir(dir: string): void {
   const path = factsPath(dir);
   const aside = `${path}.${process.pid}`;
-  writeFileSync(aside, factsText({ url: '', node: '', version: '' }), { mode: 0o600 });
   try {
+    writeFileSync(aside, factsText({ url: '', node: '', version: '' }), { mode: 0o600 });
     while (!linked(aside, path)) {
       const other = runningDaemon(dir);
       if (other && other.pid !== process.pid) throw taken(other);
@@ -196,6 +197,11 @@ function statOf(pid: number): { state: string; startTicks: string } | undefined 
 
 function writeWhole(path: string, text: string): void {
   const aside = `${path}.${process.pid}`;
-  writeFileSync(aside, text, { mode: 0o600 });
-  renameSync(aside, path);
+  try {
+    writeFileSync(aside, text, { mode: 0o600 });
+    renameSync(aside, path);
+  } catch (error) {
+    rmSync(aside, { force: true });
+    throw error;
+  }
 }

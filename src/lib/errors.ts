@@ -75,3 +75,17 @@ export function systemCode(error: unknown): string | undefined {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** True for Node's errors of a file system that is full, or of a user who may not take more of it. */
+export function isDiskFull(error: unknown): boolean {
+  const code = systemCode(error);
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
+/** A full disk as `storage_full`, in words (`no space left for ...`); anything else as it is. */
+export function storageFull(error: unknown, what: string): unknown {
+  if (!isDiskFull(error)) return error;
+  return new WorkerFrontError('storage_full', `no space left ${what} (${systemCode(error)}); free disk space`, {
+    cause: error,
+  });
+}

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import path from 'node:path';
 
 export interface LogFileOptions {
@@ -44,9 +44,11 @@ export function openLogFile(options: LogFileOptions): LogFile {
 
   const rotate = () => {
     const names = [file, ...Array.from({ length: keep }, (_, index) => `${file}.${index + 1}`)];
+    // First: where no file can be made, the old ones must not be pushed out one by one.
+    const next = openSync(`${file}.next`, 'a', 0o640);
     rmSync(names[keep] as string, { force: true });
     for (let index = keep; index > 0; index--) moveIfThere(names[index - 1] as string, names[index] as string);
-    const next = openSync(file, 'a', 0o640);
+    renameSync(`${file}.next`, file);
     closeSync(fd);
     fd = next;
     size = 0;
@@ -68,6 +70,7 @@ export function openLogFile(options: LogFileOptions): LogFile {
       size += writeAll(fd, bytes);
     } catch {
       dropped += lines;
+      cutTo(fd, size);
     }
   };
 
@@ -92,6 +95,15 @@ function writeAll(fd: number, bytes: Buffer): number {
   let written = 0;
   while (written < bytes.length) written += writeSync(fd, bytes, written);
   return written;
+}
+
+/** Takes half a line away, so that the next one does not stand behind it. */
+function cutTo(fd: number, size: number): void {
+  try {
+    ftruncateSync(fd, size);
+  } catch {
+    // What is no file (a pipe, a device) has no end to cut.
+  }
 }
 
 function moveIfThere(from: string, to: string): void {

@@ -1,5 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -181,6 +191,24 @@ describe('the log file', () => {
     log.write('lost\n');
     expect(() => log.flush()).not.toThrow();
     log.close();
+  });
+
+  test('keeps its older files where no new one can be made', () => {
+    const log = openLogFile({ file, maxBytes: 30, keep: 2 });
+    const write = (line: string) => {
+      log.write(line);
+      log.flush();
+    };
+    for (let i = 0; i < 3; i++) write(`twenty characters ${i}\n`);
+    mkdirSync(`${file}.next`);
+    for (let i = 3; i < 9; i++) write(`twenty characters ${i}\n`);
+    const older = () => [text(`${file}.2`), text(`${file}.1`)];
+    expect(older()).toEqual(['twenty characters 0\n', 'twenty characters 1\n']);
+    rmdirSync(`${file}.next`);
+    write('more\n');
+    log.close();
+    expect(older()).toEqual(['twenty characters 0\n', 'twenty characters 1\n']);
+    expect(text()).toMatch(/^twenty characters 2\n.*"lines":6}\nmore\n$/);
   });
 
   test('says how many lines were lost once there is room', () => {

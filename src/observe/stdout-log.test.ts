@@ -9,10 +9,11 @@ function fail(code: string): NodeJS.ErrnoException {
 
 /** A pipe that takes so many bytes at once; 0: it is full. `broken`: nobody reads it. */
 function pipe() {
-  const state = { room: Number.POSITIVE_INFINITY, broken: false, text: '', writes: 0 };
+  const state = { room: Number.POSITIVE_INFINITY, broken: false, diskFull: false, text: '', writes: 0 };
   const put = (buffer: Buffer): number => {
     state.writes++;
     if (state.broken) throw fail('EPIPE');
+    if (state.diskFull) throw fail('ENOSPC');
     if (state.room === 0) throw fail('EAGAIN');
     const part = buffer.subarray(0, state.room);
     state.text += part.toString('latin1');
@@ -83,6 +84,18 @@ test('does not wait for ever for a full pipe at the end', () => {
   const before = performance.now();
   log.close();
   expect(performance.now() - before).toBeLessThan(2000);
+});
+
+test('goes on when it is a file on a disk that was full', { timeout: 20_000 }, async () => {
+  const { calls, state, read } = pipe();
+  const log = openStdoutLog({ calls, delayMs: 0 });
+  state.diskFull = true;
+  log.write('first\n');
+  await vi.waitFor(() => expect(state.writes).toBe(1));
+  log.write('second\n');
+  state.diskFull = false;
+  await vi.waitFor(() => expect(read()).toBe('first\nsecond\n'), 10_000);
+  log.close();
 });
 
 test('keeps a bounded amount for a reader that does not read', async () => {

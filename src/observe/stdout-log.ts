@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import { isDiskFull } from '../lib/errors.ts';
 import type { LogFile } from './log-file.ts';
 
 /** What is used of `node:fs`; a seam for tests. */
@@ -18,6 +19,8 @@ const BATCH = 4096;
 const MAX_WAITING = 4 * 2 ** 20;
 /** Milliseconds until a full pipe is tried again, and how often it is tried when the process ends. */
 const RETRY_MS = 20;
+/** The same for a file on a full disk. */
+const FULL_RETRY_MS = 1000;
 const LAST_TRIES = 25;
 
 /**
@@ -60,7 +63,7 @@ export function openStdoutLog(options: StdoutLogOptions = {}): LogFile {
       if (error && !isFull(error)) gone = true;
       if (gone) return;
       unsent = all.subarray(error ? 0 : written);
-      if (unsent.length > 0) later(RETRY_MS);
+      if (unsent.length > 0) later(isDiskFull(error) ? FULL_RETRY_MS : RETRY_MS);
       else if (waiting.length >= BATCH) send();
       else if (waiting !== '') later(delayMs);
     });
@@ -97,5 +100,5 @@ export function openStdoutLog(options: StdoutLogOptions = {}): LogFile {
 
 function isFull(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
-  return code === 'EAGAIN' || code === 'EBUSY' || code === 'EINTR';
+  return code === 'EAGAIN' || code === 'EBUSY' || code === 'EINTR' || isDiskFull(error);
 }

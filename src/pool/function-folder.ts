@@ -1,6 +1,7 @@
-import { access, copyFile, link, mkdir, opendir, readlink, rm, symlink } from 'node:fs/promises';
+import { access, copyFile, link, opendir, readlink, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemCode, WorkerFrontError } from '../lib/errors.ts';
+import { storageFull, systemCode, WorkerFrontError } from '../lib/errors.ts';
+import { makeFolders } from '../lib/folders.ts';
 
 /** One folder to appear under `/function`: `code`, or what an image build has installed. */
 export interface CodeLayer {
@@ -12,21 +13,28 @@ export interface CodeLayer {
 
 /** The folders that stem sandboxes see at `/function`. */
 export interface FunctionFolders {
-  /** Makes the folder of a stem sandbox, with an empty code folder: the working directory of its runtime. */
+  /**
+   * Makes the folder of a stem sandbox, with an empty code folder: the working directory of its runtime. Rejects with
+   * `storage_full`.
+   */
   make(dir: string): Promise<void>;
   /**
    * Puts a version's files into the folder, where the sandbox sees them at once. Files are hard links: no bytes are
    * copied where the file system allows it (another one gets copies). Rejects with `sandbox_lost` when a layer is
-   * taken away meanwhile.
+   * taken away meanwhile, with `storage_full`.
    */
   fill(dir: string, layers: readonly CodeLayer[]): Promise<void>;
   /** Idempotent. */
   remove(dir: string): Promise<void>;
 }
 
+const NEEDED_FOR = "in DATA_DIR for a sandbox's folder";
+
 export const functionFolders: FunctionFolders = {
   async make(dir) {
-    await mkdir(join(dir, 'code'), { recursive: true, mode: 0o755 });
+    await makeFolders(join(dir, 'code'), 0o755).catch((error: unknown) => {
+      throw storageFull(error, NEEDED_FOR);
+    });
   },
   async fill(dir, layers) {
     try {
@@ -34,7 +42,7 @@ export const functionFolders: FunctionFolders = {
       // Layers vanish as a whole, by their name: one that is there still was not emptied while it was read.
       for (const layer of layers) await access(layer.dir);
     } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw error;
+      if (systemCode(error) !== 'ENOENT') throw storageFull(error, NEEDED_FOR);
       throw new WorkerFrontError('sandbox_lost', 'the code was removed from this node meanwhile', { cause: error });
     }
   },
@@ -46,7 +54,7 @@ export const functionFolders: FunctionFolders = {
 const PARALLEL = 16;
 
 async function linkTree(from: string, to: string): Promise<void> {
-  await mkdir(to, { recursive: true, mode: 0o755 });
+  await makeFolders(to, 0o755);
   const folders: string[] = [];
   let batch: Promise<void>[] = [];
   for await (const entry of await opendir(from)) {

@@ -176,16 +176,23 @@ describe('answers', () => {
   });
 
   it('that say the disk is full are told apart, before and within output', async () => {
+    const words = 'write /var/lib/x: no space left on device';
+    let full: { errorDetail?: { message: string }; stream?: string } = { errorDetail: { message: words } };
     const { connection } = await serve((request, response) => {
-      const full = 'write /var/lib/x: no space left on device';
       request.resume().once('end', () => {
-        if (request.url?.startsWith('/build')) response.end(`${JSON.stringify({ errorDetail: { message: full } })}\n`);
-        else response.writeHead(500).end(JSON.stringify({ message: full }));
+        if (!request.url?.startsWith('/build')) response.writeHead(500).end(JSON.stringify({ message: words }));
+        else response.end(`${JSON.stringify(full)}\n{"error":"returned a non-zero code: 1"}\n`);
       });
     });
     const engine = engineAt(connection);
     const build = await failureOf(engine.buildImage(Readable.from([Buffer.alloc(10)]), { tag: 't' }));
     expect(hasCode(build, 'storage_full')).toBe(true);
+    full = { stream: 'OSError: [Errno 28] No space left on device\n' };
+    const step = await failureOf(engine.buildImage(Readable.from([Buffer.alloc(10)]), { tag: 't' }));
+    expect(step).toMatchObject({
+      code: 'storage_full',
+      details: { output: expect.arrayContaining([full.stream?.trim()]) },
+    });
     expect(hasCode(await failureOf(engine.pullImage('x:1')), 'storage_full')).toBe(true);
     expect(hasCode(await failureOf(engine.tagImage('x:1', 'y:1')), 'storage_full')).toBe(true);
   });

@@ -166,7 +166,9 @@ export function toBuildQuery(options: BuildOptions): Record<string, string | und
 }
 
 function buildFailed(words: string, output: string[]): WorkerFrontError {
-  if (isNoSpace(words)) return storageFull(words, { output });
+  // A step that fails for want of space says so in its output only: the engine then knows no more than its exit code.
+  const full = [words, ...output].find((line) => isNoSpace(line));
+  if (full !== undefined) return storageFull(full, { output });
   return new WorkerFrontError('build_failed', `The image can't be built: ${words.trim()}`, { details: { output } });
 }
 
