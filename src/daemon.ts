@@ -124,7 +124,7 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
     { registry, pool, places, memoryUsage: (id) => engine.memoryUsage(id), records, observe },
   );
 
-  const warnings = warningsOf(config);
+  const open = () => [...warningsOf(config), ...sandboxes.openings()];
   const tokens = openTokenStore(
     { apiTokens: config.http.tokens, file: config.http.tokensFile },
     { logger: logger.child({ part: 'access' }), audit },
@@ -150,7 +150,7 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
         },
         source,
         clock,
-        warnings: () => [...warnings, ...engineWatch.warnings],
+        warnings: () => [...open(), ...engineWatch.warnings],
         logger,
       }),
       metrics,
@@ -167,7 +167,7 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   logger.info({ url, node, engine: engineWatch.info?.version, codeSource: source.description }, 'ready');
   sandboxes.events.onEngineBack = () => void functions.resume();
   if (sandboxes.canStart()) void functions.resume();
-  for (const warning of warnings) logger.warn({ warning }, 'open to more than it should be');
+  for (const warning of open()) logger.warn({ warning }, 'open to more than it should be');
 
   const close = () => closers.close();
   return { url, node, engineProblem: engineWatch.reason, close, [Symbol.asyncDispose]: close };

@@ -29,6 +29,12 @@ ensure_engine() {
   engine ping 2>/dev/null || start_engine
 }
 
+# Without it functions reach this machine's own ports; the daemon says so then.
+ensure_firewall() {
+  if PATH="$PATH:/usr/sbin:/sbin" have iptables; then note "$(PATH="$PATH:/usr/sbin:/sbin" iptables --version 2>/dev/null)"; return; fi
+  if have apt-get && can_be_root; then apt_install iptables; else note 'iptables is not installed'; fi
+}
+
 install_engine() {
   have apt-get || die "Docker Engine is not installed. Install it (https://docs.docker.com/engine/install/), then run this again."
   apt_install docker.io iptables ca-certificates

@@ -16,6 +16,7 @@ prepare() {
   step 'Checking Node.js' check_node
   step 'Installing npm packages' install_packages
   step 'Looking for a Docker Engine' ensure_engine
+  step 'Looking for iptables' ensure_firewall
   step "Finding this machine's settings for image builds" find_machine_settings
   step 'Base image' ensure_base_image
   step 'Compiling' compile

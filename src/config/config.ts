@@ -55,6 +55,14 @@ export interface Config {
   uploadLimit: number;
   containerRuntime: string | undefined;
   containerLabels: Record<string, string>;
+  network: {
+    /** False: no firewall rules. */
+    walls: boolean;
+    /** IPv4 addresses or networks, and ports, that are open in spite of the walls. */
+    allow: { address: string; port: number }[];
+    /** Name servers of functions; empty: the machine's. */
+    dns: string[];
+  };
   /** Bytes; already multiplied with `MEMORY_OVERCOMMIT`. */
   memoryBudget: number;
   /** How many of each are done at the same time. */
@@ -166,6 +174,11 @@ export function toConfig(raw: RawSettings, host: Host): Config {
     uploadLimit: settings.UPLOAD_LIMIT,
     containerRuntime: settings.CONTAINER_RUNTIME,
     containerLabels: Object.fromEntries(settings.CONTAINER_LABELS ?? []),
+    network: {
+      walls: settings.NETWORK_WALLS === 'auto',
+      allow: settings.NETWORK_ALLOW ?? [],
+      dns: settings.FUNCTION_DNS ?? [],
+    },
     memoryBudget,
     parallel: {
       starts: settings.PARALLEL_STARTS ?? Math.max(4, host.cpus * 2),

@@ -1,5 +1,18 @@
 import { z } from 'zod';
-import { flag, hostNames, integer, list, mapping, number, oneOf, size, sizeOrNone, text } from './values.ts';
+import {
+  flag,
+  hostNames,
+  integer,
+  ipv4Addresses,
+  list,
+  mapping,
+  networkTargets,
+  number,
+  oneOf,
+  size,
+  sizeOrNone,
+  text,
+} from './values.ts';
 
 const DAY = 86_400;
 
@@ -88,7 +101,18 @@ export const settingsShape = {
     .describe("most that a manifest may ask for; the machine's by default"),
   FUNCTION_NETWORK: oneOf(['outbound', 'public', 'none'])
     .default('outbound')
-    .describe('network of functions; a manifest may only narrow it'),
+    .describe(
+      'network of functions: outbound is all but this machine, other sandboxes and link-local (metadata) addresses, public also no private networks; a manifest may only narrow it',
+    ),
+  NETWORK_ALLOW: networkTargets
+    .optional()
+    .describe('what functions and image builds may reach in spite of that: 10.0.0.5:5432,10.1.0.0/16:443'),
+  FUNCTION_DNS: ipv4Addresses
+    .optional()
+    .describe("name servers of functions, IPv4 addresses separated by commas; the machine's when not set"),
+  NETWORK_WALLS: oneOf(['auto', 'off'])
+    .default('auto')
+    .describe('firewall rules that hold FUNCTION_NETWORK; off makes none'),
   CONTAINER_RUNTIME: text
     .optional()
     .describe("OCI runtime of sandboxes, for example runsc; the engine's default when not set"),
@@ -123,7 +147,7 @@ export const settingsShape = {
   BASE_IMAGE: text.optional().describe('base of the runtime images; debian:bookworm-slim or what quickstart made'),
   BUILD_NETWORK: text
     .optional()
-    .describe("network of image builds; the engine's default when not set; host opens this machine's loopback to them"),
+    .describe("network of image builds instead of one behind the walls; host opens this machine's loopback to them"),
   BUILD_CA_BUNDLE: text.optional().describe('file with certificate authorities that builds trust'),
   BUILD_APT_SOURCES: text.optional().describe('apt sources file used in builds'),
   BUILD_MEMORY: size(64 * 2 ** 20)

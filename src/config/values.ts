@@ -105,3 +105,28 @@ export const mapping = checked('a list such as python3.7=python3.11,nodejs12=nod
   }
   return pairs;
 });
+
+const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/;
+
+/** Comma-separated IPv4 addresses. */
+export const ipv4Addresses = checked('a comma-separated list of IPv4 addresses', (value) => {
+  const addresses = value
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+  return addresses.every((address) => IPV4.test(address)) ? addresses : undefined;
+});
+
+/** `10.0.0.5:5432,10.1.0.0/16:443`: IPv4 addresses or networks, with a port each. */
+export const networkTargets = checked('a list such as 10.0.0.5:5432,10.1.0.0/16:443', (value) => {
+  const targets: { address: string; port: number }[] = [];
+  for (const part of value.split(',')) {
+    if (part.trim() === '') continue;
+    const match = /^([\d.]+)(\/\d{1,2})?:(\d{1,5})$/.exec(part.trim());
+    const [, address = '', bits = '', port = ''] = match ?? [];
+    if (!IPV4.test(address) || Number(bits.slice(1)) > 32 || Number(port) < 1 || Number(port) > 65_535)
+      return undefined;
+    targets.push({ address: `${address}${bits}`, port: Number(port) });
+  }
+  return targets;
+});

@@ -6,14 +6,11 @@ export function warningsOf(config: Config): string[] {
   const warnings: string[] = [];
   if (config.build.network === 'host') {
     warnings.push("BUILD_NETWORK=host: image builds run strangers' code that can reach the services of this machine");
+  } else if (config.build.network !== undefined) {
+    warnings.push(`BUILD_NETWORK=${config.build.network}: image builds are not behind the network walls`);
   }
   if (config.http.tokens.length === 0 && !existsSync(config.http.tokensFile) && !isLoopback(config.http.host)) {
     warnings.push('everybody who reaches this address can run functions and change settings (ALLOW_UNAUTHENTICATED)');
-  }
-  if (config.live.functionNetwork !== 'none') {
-    warnings.push(
-      "functions reach this machine's own addresses and private networks; FUNCTION_NETWORK=none closes that",
-    );
   }
   return warnings;
 }

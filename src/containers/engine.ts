@@ -191,6 +191,12 @@ export interface ContainerEngine {
   removeNetwork(name: string): Promise<void>;
   /** Names of networks that carry every given label. */
   listNetworks(labels: Record<string, string>): Promise<string[]>;
+  /**
+   * Runs one command of our own to its end, as root in the network of the engine's machine and with the right to change
+   * it: the only thing here that is no sandbox. Its container is gone when the call ends. Errors as those of
+   * `createContainer` and `startContainer`; an abort ends it.
+   */
+  runOnHostNetwork(command: HostCommand, options?: Waiting): Promise<{ exitCode: number; output: string }>;
 
   /**
    * Calls `onEvent` for each event of containers that carry every given label, until closed. Misses none that comes
@@ -201,6 +207,16 @@ export interface ContainerEngine {
 
   /** Ends open connections; what still waits rejects with `engine_unavailable`, and so does every later call. Idempotent. */
   close(): Promise<void>;
+}
+
+export interface HostCommand {
+  /** Image id or full name: one of our own, never one with somebody else's code. */
+  image: string;
+  /** Program and arguments. */
+  command: string[];
+  labels: Record<string, string>;
+  /** Most that is kept of its output, in bytes from the end. */
+  maxOutputBytes: number;
 }
 
 export interface NetworkSpec {

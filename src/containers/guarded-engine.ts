@@ -73,6 +73,8 @@ export function guardEngine(engine: ContainerEngine, guard: EngineGuard): Contai
     ensureNetwork: (spec) => pass(() => engine.ensureNetwork(spec)),
     removeNetwork: (name) => pass(() => engine.removeNetwork(name)),
     listNetworks: (labels) => pass(() => engine.listNetworks(labels)),
+    runOnHostNetwork: (command, options) =>
+      pass((signal) => engine.runOnHostNetwork(command, { signal }), options?.signal),
     async subscribe(labels, onEvent) {
       const { away } = guard;
       const opening = engine.subscribe(labels, onEvent);

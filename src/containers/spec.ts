@@ -37,6 +37,8 @@ export interface ContainerSpec {
   tmpBytes: number;
   /** Name of a network, or `none`. */
   network: string;
+  /** Name servers instead of the machine's. */
+  dns?: string[];
   /** OCI runtime; the engine's default when left out. */
   runtime?: string;
   hostname?: string;

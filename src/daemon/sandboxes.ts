@@ -15,11 +15,11 @@ import { LABELS } from '../pool/labels.ts';
 import { Launcher } from '../pool/launcher.ts';
 import { LeftOverSweep } from '../pool/left-over-sweep.ts';
 import { removeLeftOvers } from '../pool/left-overs.ts';
-import { Networks } from '../pool/networks.ts';
 import type { SandboxPlan } from '../pool/plan.ts';
 import { Pool } from '../pool/pool.ts';
 import { QueuePlaces } from '../pool/queue-places.ts';
 import { type Base, CLOSE_LIMIT_MS } from './base.ts';
+import { composeNetwork } from './network.ts';
 import { createRecovery } from './recovery.ts';
 
 /** Seconds that an idle sandbox without a daemon looks for one. */
@@ -36,17 +36,20 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
 
   // A folder of somebody's choice stays; so does one that is not empty.
   if (config.runDir === undefined) closing('run folder', () => rmdir(runDir).catch(() => {}));
+
   const deaths = new DeathWatch(engine, nodeLabels, { clock, logger });
   closing('engine events', () => deaths.close());
-  const networks = new Networks({ node, extraLabels: config.containerLabels }, engine);
-  closing('networks', () => networks.removeAll());
-
   const imageLogger = base.logger.child({ part: 'images' });
   const slots = new PQueue({ concurrency: config.parallel.builds });
   const runtimeImages = createRuntimeImages(
     { baseImage: config.build.baseImage, settings: config.build },
     { engine, clock, logger: imageLogger, slots },
   );
+  const { networks, ...network } = composeNetwork(
+    base,
+    async (signal) => (await runtimeImages.ensureNetworkTools({ signal })).image,
+  );
+
   const images = createFunctionImages(
     {
       nodeId: node,
@@ -54,7 +57,7 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
       timeoutMs: () => live.current.buildTimeout * 1000,
       concurrency: config.parallel.builds,
     },
-    { engine, runtimeImages, clock, logger: imageLogger, slots },
+    { engine, runtimeImages, network: network.forBuilds, clock, logger: imageLogger, slots },
   );
   closing('image builds', () => images.close());
   const layers = createFunctionLayers(
@@ -75,13 +78,13 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
   metrics.observe({ imageBytes: createImageBytes({ nodeId: node, clock }, engine) });
 
   const launcher = new Launcher(
-    { node, extraLabels: config.containerLabels, clock, logger },
+    { node, extraLabels: config.containerLabels, dns: config.network.dns, clock, logger },
     {
       engine,
       deaths,
       openChannelFolder: (sandboxId) =>
         openChannelFolder({ runDir, sandboxId, orphanTimeoutSeconds: ORPHAN_TIMEOUT, logger, results }),
-      networkName: (kind) => networks.nameOf(kind),
+      networkName: async (kind) => (kind === 'none' ? kind : networks.nameOf(kind)),
       suspect: () => sweep.suspect(),
     },
   );
@@ -115,9 +118,10 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
       async first() {
         await removeLeftOvers(engine, nodeLabels, [runDir, stemDir]);
         await deaths.start();
+        await network.start();
       },
       again() {
-        networks.forget();
+        void networks.lookAgain();
         sweep.engineIsBack();
       },
       pool,
@@ -135,6 +139,8 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
     events,
     /** True while sandboxes can be made. */
     canStart: () => recovery.isDone,
+    /** What the networks leave open now, in sentences. */
+    openings: network.openings,
     /** Versions of a function that have an image. */
     async builtVersions(name: string): Promise<ReadonlySet<string>> {
       const built = await engine.listImages({ ...nodeLabels, [LABELS.function]: name });

@@ -11,6 +11,7 @@ import { codeDockerfile, compiledDockerfile, withLabels } from './dockerfile.ts'
 import type { FunctionImageRequest } from './function-images.ts';
 import { type BuildDeps, runBuild } from './image-build.ts';
 import { IMAGE_LABELS } from './labels.ts';
+import { checkOwnDockerfile } from './own-dockerfile.ts';
 import { environmentImages } from './recipes.ts';
 import type { OwnImage, RuntimeImages } from './runtime-images.ts';
 
@@ -74,6 +75,7 @@ async function run(
 async function buildOwn(build: FunctionBuild, bundle: ContextEntry[], deps: FunctionBuildDeps): Promise<void> {
   const { request, runtime, limits, labels, image } = build;
   const dockerfile = await readFile(join(request.bundleDir, 'Dockerfile'), 'utf8');
+  checkOwnDockerfile(dockerfile);
   const buildArgs: Record<string, string> = { RUNTIME_IMAGE: runtime.image, ...proxyArgs(deps.settings) };
   if (/\bBUILD_IMAGE\b/.test(dockerfile)) {
     buildArgs['BUILD_IMAGE'] = (

@@ -50,6 +50,8 @@ export interface FunctionImagesOptions {
 export interface FunctionImagesDeps {
   engine: Pick<ContainerEngine, 'buildImage' | 'inspectImage' | 'listImages' | 'removeImage' | 'pruneDanglingImages'>;
   runtimeImages: Pick<RuntimeImages, 'ensure' | 'ensureBuildImage'>;
+  /** Name of the network that builds get when the settings name none; the engine's default when left out. */
+  network?: () => Promise<string>;
   clock: Clock;
   logger: Logger;
   slots?: PQueue;

@@ -35,6 +35,8 @@ export interface BuildDeps {
   clock: Clock;
   /** Bounds the builds that the engine runs at the same time; waiting for a place does not count as building. */
   slots?: PQueue;
+  /** Name of the network for builds that run commands, when the settings name none; the engine's default when left out. */
+  network?: () => Promise<string>;
 }
 
 /** Lines of output that an error carries. */
@@ -57,6 +59,7 @@ async function runNow(build: ImageBuild, settings: BuildSettings, deps: BuildDep
   const { engine, clock } = deps;
   const output: string[] = [];
   build.signal?.throwIfAborted();
+  const network = settings.network ?? (build.stage === undefined ? undefined : await deps.network?.());
   const controller = new AbortController();
   const timer = clock.after(build.timeoutMs, () => controller.abort());
   const end = () => controller.abort();
@@ -68,7 +71,7 @@ async function runNow(build: ImageBuild, settings: BuildSettings, deps: BuildDep
     dockerfile: DOCKERFILE,
     ...(build.labels && { labels: build.labels }),
     ...(build.buildArgs && { buildArgs: build.buildArgs }),
-    ...(settings.network && { network: settings.network }),
+    ...(network && { network }),
     ...(settings.memoryBytes && { memoryBytes: settings.memoryBytes }),
     ...(settings.cpus && { cpus: settings.cpus }),
     signal: controller.signal,

@@ -41,6 +41,7 @@ function nodeRecipes(name: string, version: string): Record<string, Recipe> {
 }
 
 export const RECIPES: Readonly<Record<string, Recipe>> = {
+  'network-tools': { folder: 'network-tools', uses: { BASE_IMAGE: 'base' } },
   'build-tools': { folder: 'build-tools', uses: { BASE_IMAGE: 'base' } },
   'python3.11-build': { folder: 'python3.11-build', uses: { TOOLS_IMAGE: 'build-tools' } },
   'python3.11-base': { folder: 'python3.11-base', uses: { BASE_IMAGE: 'base' } },

@@ -55,6 +55,8 @@ export interface RuntimeImages {
   ensure(environment: string, options?: Waiting): Promise<OwnImage>;
   /** The image in which an environment's dependencies are installed. */
   ensureBuildImage(environment: string, options?: Waiting): Promise<OwnImage>;
+  /** The image with iptables, for what has to be done in the machine's network. */
+  ensureNetworkTools(options?: Waiting): Promise<OwnImage>;
   /**
    * Removes own images that are outdated for at least `minAgeMs` (1 h: another daemon may still be using them) and that no
    * container uses. Returns the names of those removed.
@@ -144,6 +146,7 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
   return {
     ensure: (environment, waiting) => ensureLater(environment, 'runtime', waiting),
     ensureBuildImage: (environment, waiting) => ensureLater(environment, 'build', waiting),
+    ensureNetworkTools: async ({ signal } = {}) => abortable(ensureRecipe('network-tools'), signal),
 
     async removeOutdated(minAgeMs = HOUR) {
       const removed: string[] = [];

@@ -22,6 +22,7 @@ export interface ReadinessDeps {
   /** `isDown`: it is known that it does not answer, and somebody finds out when it does again. */
   source: { readonly isDown: boolean; check(options: { signal?: AbortSignal }): Promise<void> };
   clock: Clock;
+  /** What is open to more than it should be, now. */
   warnings(): readonly string[];
   logger: Logger;
 }

@@ -16,6 +16,8 @@ export interface SandboxContainer {
   plan: ContainerPlan;
   /** Network to attach to: a name, or `none`. */
   network: string;
+  /** Name servers instead of the machine's; none: those. */
+  dns?: readonly string[];
   channelDir: string;
   /** Code folder of a stem sandbox on the host; the code is in the image when left out. */
   functionDir?: string;
@@ -50,6 +52,7 @@ export function sandboxSpec(sandbox: SandboxContainer): ContainerSpec {
     limits: sandbox.plan.limits,
     tmpBytes: sandbox.plan.tmpBytes,
     network: sandbox.network,
+    ...(sandbox.dns?.length && sandbox.network !== 'none' && { dns: [...sandbox.dns] }),
     runtime: sandbox.plan.runtime,
     hostname: 'sandbox',
   };

@@ -15,6 +15,8 @@ export interface LauncherOptions {
   /** This node's id, for labels. */
   node: string;
   extraLabels?: Record<string, string>;
+  /** Name servers of sandboxes; the machine's when there are none. */
+  dns?: readonly string[];
   clock: Clock;
   logger: Logger;
 }
@@ -97,6 +99,7 @@ export class Launcher {
         image: request.image,
         plan: request.plan,
         network,
+        dns: this.#options.dns,
         channelDir: folder.dir,
         functionDir: request.functionDir,
         node: this.#options.node,

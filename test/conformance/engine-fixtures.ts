@@ -127,3 +127,8 @@ export async function followEvents(engine: ContainerEngine, labels: Record<strin
       }),
   };
 }
+
+export const fakeHostCommands: NonNullable<FakeEngineOptions['onHostCommand']> = ({ command, maxOutputBytes }) => {
+  const output = 'to stdout\nto stderr\n'.slice(-maxOutputBytes);
+  return command.join(' ') === COMMANDS.fails.join(' ') ? { exitCode: 3, output } : { exitCode: 127, output: '' };
+};

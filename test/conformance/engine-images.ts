@@ -163,6 +163,23 @@ export function describeImages(get: () => EngineHarness, unique: () => string): 
     });
   });
 
+  describe("a command in the machine's network", () => {
+    it('runs to its end and tells its output; nothing stays', async () => {
+      const { engine, image, labels } = get();
+      const own = { ...labels, command: unique() };
+      const command = { image, command: [...COMMANDS.fails], labels: own, maxOutputBytes: 10 };
+      const result = await engine.runOnHostNetwork(command);
+      expect(result).toEqual({ exitCode: 3, output: 'to stdout\nto stderr\n'.slice(-10) });
+      expect(await engine.listContainers(own)).toEqual([]);
+    });
+
+    it('says that there is no such image', async () => {
+      const { engine, labels } = get();
+      const command = { image: 'no-such-image:here', command: ['true'], labels, maxOutputBytes: 1 };
+      expect(hasReason(await failureOf(engine.runOnHostNetwork(command)), 'unknown_image')).toBe(true);
+    });
+  });
+
   /** At most 15 characters, and not taken by another run on this machine. */
   function bridgeName(): string {
     return `wft${Math.random().toString(36).slice(2, 10)}`;

@@ -8,6 +8,9 @@ import { createInterface } from 'node:readline';
 import { parseDockerHost } from '../../src/containers/docker/connection.ts';
 import { createDockerEngine } from '../../src/containers/docker/engine.ts';
 import type { ContainerEngine } from '../../src/containers/engine.ts';
+import { chainPrefix } from '../../src/network/rules.ts';
+import { ownShell } from '../../src/network/shell.ts';
+import { removeWalls } from '../../src/network/walls.ts';
 import { ENTRY, nodeIdIn, TEST_RUN, testEnv } from './cli.ts';
 
 export { TEST_RUN };
@@ -156,15 +159,23 @@ export async function checkNothingLeft(engine: ContainerEngine, node: string, da
   const networks = await engine.listNetworks(labelsOf(node));
   const claims = (await readdir(dataDir)).filter((name) => /^daemon\.(pid|json)/.test(name));
   const folders = [join('/run/worker-front', node), join(dataDir, 'run')].filter((path) => existsSync(path));
-  const left = { containers, networks, claims, folders };
+  const rules = (await firewallRules()).filter((rule) => rule.includes(chainPrefix(node)));
+  const left = { containers, networks, claims, folders, rules };
   if (Object.values(left).some((list) => list.length > 0)) throw new Error(`left behind: ${JSON.stringify(left)}`);
 }
 
-/** Removes what a node may have on the engine, whatever became of its daemon. */
+/** All firewall rules of this machine; none when this user may not read them. */
+export async function firewallRules(): Promise<string[]> {
+  const { output } = await ownShell('iptables-save -t filter; ip6tables-save -t filter', new AbortController().signal);
+  return output.split('\n').filter((line) => /^(-A|:\S+ -)/.test(line));
+}
+
+/** Removes what a node may have on the engine and in the firewall, whatever became of its daemon. */
 export async function removeNode(engine: ContainerEngine, node: string): Promise<void> {
   const labels = labelsOf(node);
   for (const { id } of await engine.listContainers(labels)) await engine.removeContainer(id);
   for (const name of await engine.listNetworks(labels)) await engine.removeNetwork(name);
+  await removeWalls(node, ownShell);
   for (const image of await engine.listImages(labels)) for (const tag of image.tags) await engine.removeImage(tag);
 }
 

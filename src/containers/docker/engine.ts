@@ -6,6 +6,7 @@ import { createDockerClient } from './client.ts';
 import { type DockerConnection, parseDockerHost } from './connection.ts';
 import { createContainerCalls } from './containers.ts';
 import { subscribe } from './events.ts';
+import { createHostCommands } from './host-command.ts';
 import { createEngineHttp, readText } from './http.ts';
 import { createImageCalls } from './images.ts';
 import { createNetworkCalls } from './networks.ts';
@@ -28,8 +29,10 @@ export function createDockerEngine(options: DockerEngineOptions = {}): Container
   const http = createEngineHttp(client, options.clock ?? systemClock, options.requestTimeoutMs ?? 60_000);
   const cgroup = createCgroupReader(options.cgroup);
 
+  const containers = createContainerCalls(http);
   return {
-    ...createContainerCalls(http),
+    ...containers,
+    ...createHostCommands(http, containers),
     ...createImageCalls(http),
     ...createNetworkCalls(http),
 

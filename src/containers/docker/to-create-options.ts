@@ -33,6 +33,7 @@ export interface LimitsBody {
 interface HostConfig extends LimitsBody {
   Runtime?: string;
   NetworkMode: string;
+  Dns?: string[];
   ReadonlyRootfs: true;
   Privileged: false;
   CapDrop: ['ALL'];
@@ -87,6 +88,7 @@ export function toCreateOptions(spec: ContainerSpec): CreateBody {
     HostConfig: {
       ...(spec.runtime !== undefined && { Runtime: spec.runtime }),
       NetworkMode: spec.network,
+      ...(spec.dns && { Dns: spec.dns }),
       ...toLimits(spec.limits),
       ReadonlyRootfs: true,
       Privileged: false,

@@ -3,7 +3,7 @@ import { abortable } from '../../lib/abort.ts';
 import { deferred } from '../../lib/deferred.ts';
 import { WorkerFrontError } from '../../lib/errors.ts';
 import type { EngineEvent, EngineInfo, EventSubscription, NetworkSpec } from '../engine.ts';
-import { inUse } from '../engine-errors.ts';
+import { inUse, unknownImage } from '../engine-errors.ts';
 import { ContainerStore, hasLabels } from './containers.ts';
 import { Gate } from './gate.ts';
 import { ImageStore } from './images.ts';
@@ -136,6 +136,11 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       gate.pass('listNetworks', undefined, () =>
         [...networks.values()].filter((network) => hasLabels(network.labels, labels)).map((network) => network.name),
       ),
+    runOnHostNetwork: (command, { signal } = {}) =>
+      gate.pass('runOnHostNetwork', signal, () => {
+        if (!images.find(command.image)) throw unknownImage(command.image);
+        return options.onHostCommand?.(command) ?? { exitCode: 127, output: '' };
+      }),
 
     async subscribe(labels, onEvent): Promise<EventSubscription> {
       const ended = deferred<void>();

@@ -1,5 +1,5 @@
 import type { Clock } from '../../lib/clock.ts';
-import type { BuildOptions, ContainerEngine, ContainerState, EngineInfo, MemoryUsage } from '../engine.ts';
+import type { BuildOptions, ContainerEngine, ContainerState, EngineInfo, HostCommand, MemoryUsage } from '../engine.ts';
 import type { ContainerSpec, ResourceLimits } from '../spec.ts';
 
 export type EngineMethod = Exclude<keyof ContainerEngine, 'close'>;
@@ -67,6 +67,8 @@ export interface FakeEngineOptions {
   onSignal?: (container: FakeContainer, signal: string) => void;
   /** What a build does: print lines, wait, set nothing. When it throws, the build fails with the message. */
   onBuild?: (build: FakeBuild) => void | Promise<void>;
+  /** What a command in the machine's network does; when left out, there is no such program (127). */
+  onHostCommand?: (command: HostCommand) => { exitCode: number; output: string };
 }
 
 export interface FailureOptions {

@@ -1,0 +1,93 @@
+import type { ContainerEngine } from '../containers/engine.ts';
+import { messageOf } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import { type BridgeKind, interfaceOf, networkNameOf } from './bridges.ts';
+import type { Walls } from './walls.ts';
+
+export interface NetworksOptions {
+  node: string;
+  /** Labels that networks are found by. */
+  nodeLabels: Record<string, string>;
+  extraLabels: Record<string, string>;
+  logger: Logger;
+}
+
+export interface NetworksDeps {
+  engine: Pick<ContainerEngine, 'ensureNetwork' | 'removeNetwork' | 'listNetworks'>;
+  walls: Pick<Walls, 'check' | 'close'>;
+}
+
+/**
+ * The node's bridges: one per kind for all that is attached, never one each (Docker's address pools end at about 30
+ * networks). Nothing is attached before the walls around them stand, or are known to be open.
+ */
+export class Networks {
+  readonly #options: NetworksOptions;
+  readonly #deps: NetworksDeps;
+  readonly #made = new Map<BridgeKind, Promise<string>>();
+  #walls: Promise<void> | undefined;
+
+  constructor(options: NetworksOptions, deps: NetworksDeps) {
+    this.#options = options;
+    this.#deps = deps;
+  }
+
+  /** Name of the network of this kind, made when it is not there yet. */
+  async nameOf(kind: BridgeKind): Promise<string> {
+    const name = await this.#ensure(kind);
+    this.#walls ??= this.#deps.walls.check(interfaceOf(this.#options.node, kind));
+    await this.#walls;
+    return name;
+  }
+
+  /** The engine came back: networks and rules may be gone. Never rejects. */
+  async lookAgain(): Promise<void> {
+    const kinds = [...this.#made.keys()];
+    this.forget();
+    try {
+      for (const kind of kinds) await this.nameOf(kind);
+    } catch (error) {
+      this.#options.logger.warn({ reason: messageOf(error) }, 'networks not looked at: they are at their next use');
+    }
+  }
+
+  /** To be made and looked at again at the next use. */
+  forget(): void {
+    this.#made.clear();
+    this.#walls = undefined;
+  }
+
+  /** Removes every network of this node, and the walls. Its containers must be gone. */
+  async close(): Promise<void> {
+    const { engine, walls } = this.#deps;
+    try {
+      for (const name of await engine.listNetworks(this.#options.nodeLabels)) await engine.removeNetwork(name);
+    } finally {
+      this.#made.clear();
+      await walls.close();
+    }
+  }
+
+  async #ensure(kind: BridgeKind): Promise<string> {
+    const making = this.#made.get(kind) ?? this.#make(kind);
+    this.#made.set(kind, making);
+    try {
+      return await making;
+    } catch (error) {
+      if (this.#made.get(kind) === making) this.#made.delete(kind);
+      throw error;
+    }
+  }
+
+  async #make(kind: BridgeKind): Promise<string> {
+    const { node, nodeLabels, extraLabels } = this.#options;
+    const name = networkNameOf(node, kind);
+    await this.#deps.engine.ensureNetwork({
+      name,
+      bridgeName: interfaceOf(node, kind),
+      interContainer: false,
+      labels: { ...extraLabels, ...nodeLabels },
+    });
+    return name;
+  }
+}
