@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, lstat, mkdir, open, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, open, readdir, readFile, rename, rm, rmdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf } from '../lib/errors.ts';
+import { messageOf, systemCode } from '../lib/errors.ts';
 import { makeFolders } from '../lib/folders.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Bundle } from './bundle.ts';
@@ -39,7 +39,7 @@ export interface BundleStore {
   writeMeta(bundle: StoredBundle): Promise<void>;
   /** Makes sure that the bundle survives a power failure. Slow. */
   sync(bundle: Bundle, signal?: AbortSignal): Promise<void>;
-  /** Vanishes at once, is deleted thereafter. */
+  /** Vanishes at once, is deleted thereafter; the last one of a name takes the name's folders with it. */
   remove(bundle: Bundle): Promise<void>;
   saveUse(bundle: StoredBundle): Promise<void>;
   dirOf(name: string, version: string): string;
@@ -68,6 +68,8 @@ export function createBundleStore(root: string, log: Logger): BundleStore {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
     await rm(trash, { recursive: true, force: true });
+    await removeIfEmpty(join(metaRoot, name));
+    await removeIfEmpty(join(root, name));
   }
 
   async function writeMeta(bundle: StoredBundle): Promise<void> {
@@ -112,6 +114,7 @@ export function createBundleStore(root: string, log: Logger): BundleStore {
           await rm(join(root, name, version), { recursive: true, force: true });
         }
       }
+      await removeIfEmpty(join(root, name));
     }
     const whole = new Set(found.map(({ name, version }) => metaOf(name, version)));
     for (const name of await names(metaRoot)) {
@@ -119,6 +122,7 @@ export function createBundleStore(root: string, log: Logger): BundleStore {
         const path = join(metaRoot, name, file);
         if (!whole.has(path)) await rm(path, { recursive: true, force: true });
       }
+      await removeIfEmpty(join(metaRoot, name));
     }
     return found;
   }
@@ -131,8 +135,8 @@ export function createBundleStore(root: string, log: Logger): BundleStore {
     dirOf,
 
     async publish(stagedDir, bundle) {
-      await makeFolders(join(root, bundle.name));
       await remove(bundle); // what an earlier failure may have left
+      await makeFolders(join(root, bundle.name));
       await rename(stagedDir, bundle.dir);
       try {
         await writeMeta(bundle);
@@ -159,6 +163,14 @@ export function createBundleStore(root: string, log: Logger): BundleStore {
 async function names(dir: string): Promise<string[]> {
   const items = await readdir(dir, { withFileTypes: true });
   return items.filter((item) => item.isDirectory() && isFunctionName(item.name)).map((item) => item.name);
+}
+
+async function removeIfEmpty(dir: string): Promise<void> {
+  try {
+    await rmdir(dir);
+  } catch (error) {
+    if (!['ENOENT', 'ENOTEMPTY', 'EEXIST'].includes(systemCode(error) ?? '')) throw error;
+  }
 }
 
 async function syncTree(dir: string, signal?: AbortSignal): Promise<void> {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -251,8 +252,8 @@ describe('code cache: after a restart', () => {
     await using again = await t.reopen();
     expect(again.list().map(({ name }) => name)).toEqual(['good']);
     expect((await readdir(join(t.root, 'good'))).length).toBe(1);
-    for (const name of ['half', 'garbage', 'stranger']) expect(await readdir(join(t.root, name))).toEqual([]);
-    expect(await readdir(join(t.root, '.meta', 'meta'))).toEqual([]);
+    for (const name of ['half', 'garbage', 'stranger', '.meta/meta'])
+      expect(existsSync(join(t.root, name))).toBe(false);
     expect(await t.staged()).toEqual([]);
     expect(await again.fetchLatest('half')).toMatchObject({ fetched: true });
   });
@@ -308,7 +309,7 @@ describe('code cache: eviction', () => {
     expect(names(t)).toEqual(['D', 'A', 'C']);
     expect(evicted).toEqual(['B']);
     expect(await t.onDisk()).toEqual(t.cache.list().map(keyOf).sort());
-    expect(await readdir(join(t.root, '.meta', 'B'))).toEqual([]);
+    expect(existsSync(join(t.root, '.meta', 'B'))).toBe(false);
     expect(t.cache.totalBytes()).toBe(30);
     expect(await t.cache.fetchLatest('B')).toMatchObject({ fetched: true });
   });
@@ -393,6 +394,20 @@ describe('code cache: eviction', () => {
     expect(await t.cache.remove('A', bundle.version)).toBe(true);
     expect(await t.onDisk()).toEqual([]);
     expect(t.cache.latest('A')).toBeUndefined();
+  });
+
+  it('leaves no empty folders behind, of functions that are gone', async () => {
+    await using t = await setUp();
+    await fill(t, 'A', 'B');
+    await t.cache.idle();
+    await t.cache.remove('A', (t.cache.latest('A') as Bundle).version);
+    const left = async () => [...(await readdir(t.root)), ...(await readdir(join(t.root, '.meta')))].sort();
+    expect(await left()).toEqual(['.meta', '.staging', 'B', 'B']);
+    await mkdir(join(t.root, 'gone'));
+    await mkdir(join(t.root, '.meta/gone'));
+    await using again = await t.reopen();
+    expect(names({ cache: again })).toEqual(['B']);
+    expect(await left()).toEqual(['.meta', '.staging', 'B', 'B']);
   });
 
   it('survives fetching, removing and evicting the same function at once', async () => {
