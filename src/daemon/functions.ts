@@ -166,6 +166,7 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
       { environments },
     ),
     checkSettings: (version) => void plans.of(version, live.current),
+    hold: ({ bundle }) => cache.acquire(bundle),
     warm,
     onRemoved: (name) => metrics.forgetFunction(name),
     logger,

@@ -57,6 +57,7 @@ beforeEach(() => {
     uploads,
     registry,
     checkSettings: (version) => upload.settings(version),
+    hold: ({ bundle }) => bundles.acquire(bundle),
     warm: async (version) => {
       warmed.push(version.version);
       await warm(version);
@@ -108,6 +109,34 @@ describe('upload', () => {
     expect(await done).toMatchObject({ version: { version: 'version-2' }, previous: 'version-1', created: false });
     expect(await harness.version()).toBe('version-2');
     expect(warmed).toEqual(['version-1']);
+  });
+
+  it('keeps the code of what serves on the node until its end, so that a bad version has one to go on with', async () => {
+    await put('1');
+    const held: string[][] = [];
+    source.beforePut = () => void held.push([...harness.bundles.held]);
+    harness.prepare = async () => {
+      held.push([...harness.bundles.held]);
+      throw failure('init_failed');
+    };
+    expect(await refusalOf(put('2'))).toMatchObject({ code: 'init_failed', details: { Serving: 'version-1' } });
+    expect(held).toEqual([['f@version-1'], expect.arrayContaining(['f@version-1'])]);
+    source.beforePut = () => Promise.reject(failure('code_source_error'));
+    await refusalOf(put('3'));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([...harness.bundles.held]).toEqual([]);
+  });
+
+  it('serves also when its code is evicted the moment it takes over', async () => {
+    await put('1');
+    harness.keepVersions = 1;
+    // In the course of the look that has switched.
+    harness.discard = async ({ name }) => {
+      harness.bundles.remove(name, 'version-2');
+      harness.registry.evict(name, 'version-2');
+    };
+    expect(await put('2')).toMatchObject({ version: { version: 'version-2' }, previous: 'version-1' });
+    expect(await harness.version()).toBe('version-2');
   });
 
   it('knows the version in the source that nobody called since the start', async () => {

@@ -45,6 +45,8 @@ export interface DeploymentDeps {
   registry: Pick<Registry, 'entry' | 'resolve' | 'refresh' | 'remove' | 'rollback' | 'unpin'>;
   /** Throws `invalid_function` when the version asks for more than the node allows. */
   checkSettings(version: FunctionVersion): void;
+  /** Keeps a version's code on this node until its release; undefined: it was evicted already. */
+  hold(version: FunctionVersion): { release(): void } | undefined;
   /** Makes one sandbox of the version ready. Rejects with the reason why there can be none. */
   warm(version: FunctionVersion): Promise<void>;
   /** The function is deleted. */
@@ -54,6 +56,8 @@ export interface DeploymentDeps {
 
 /** Uploads that are unpacked and stored at once: each takes memory (the zip) and disk (the code). */
 const PARALLEL = 2;
+/** Looks at what serves, while it is evicted right behind each look. */
+const LOOKS = 3;
 
 export function createDeployments(deps: DeploymentDeps): Deployments {
   const { registry, uploads, logger } = deps;
@@ -67,15 +71,22 @@ export function createDeployments(deps: DeploymentDeps): Deployments {
     );
   }
 
-  /** The version that serves now. It is asked for before the object changes, so that there is one to go on with. */
-  async function serving(name: string, signal?: AbortSignal): Promise<FunctionVersion | undefined> {
+  /**
+   * The version that serves now. It is asked for before the object changes, and held, so that there is one to go on
+   * with. undefined: there is none.
+   */
+  async function serving(name: string, signal?: AbortSignal): Promise<Before | undefined> {
     try {
-      return await registry.resolve(name, { signal });
+      for (let look = 0; look < LOOKS; look++) {
+        const version = await registry.resolve(name, { signal });
+        const held = deps.hold(version);
+        if (held) return { version: version.version, held };
+      }
     } catch (error) {
       signal?.throwIfAborted();
       if (!hasCode(error)) throw error;
-      return undefined;
     }
+    return undefined;
   }
 
   async function store(name: string, upload: Upload, signal?: AbortSignal) {
@@ -85,15 +96,20 @@ export function createDeployments(deps: DeploymentDeps): Deployments {
     deps.checkSettings(version);
     const created = (await source.stat(name, { signal })) === undefined;
     const before = created ? undefined : await serving(name, signal);
-    const zip = await upload.read();
-    signal?.throwIfAborted();
-    const { tag } = await source.put(name, zip, { signal });
-    logger.info({ function: name, version: version.version, bytes: upload.bytes, created }, 'uploaded');
-    return { stored: { version: version.version, tag }, before, created };
+    try {
+      const zip = await upload.read();
+      signal?.throwIfAborted();
+      const { tag } = await source.put(name, zip, { signal });
+      logger.info({ function: name, version: version.version, bytes: upload.bytes, created }, 'uploaded');
+      return { stored: { version: version.version, tag }, before, created };
+    } catch (error) {
+      before?.held.release();
+      throw error;
+    }
   }
 
   /** Makes what is stored serve. Nobody's going away stops it: the upload is in the code source already. */
-  async function deploy(name: string, stored: Stored, before: FunctionVersion | undefined): Promise<Deployment> {
+  async function deploy(name: string, stored: Stored, before: Before | undefined): Promise<Deployment> {
     let version: FunctionVersion;
     try {
       registry.unpin(name);
@@ -102,6 +118,8 @@ export function createDeployments(deps: DeploymentDeps): Deployments {
       if (before === undefined) await deps.warm(version);
     } catch (error) {
       throw notServed(error, name, stored, before);
+    } finally {
+      before?.held.release();
     }
     if (version.version !== stored.version) throw overtaken(name, stored, version.version);
     return { version, previous: before?.version };
@@ -136,6 +154,12 @@ export function createDeployments(deps: DeploymentDeps): Deployments {
   };
 }
 
+/** The version that served before an upload, kept on the node until the upload's end. */
+interface Before {
+  version: string;
+  held: { release(): void };
+}
+
 interface Stored {
   version: string;
   tag: string;
@@ -145,12 +169,7 @@ function detailsOf(stored: Stored, serving: string | undefined): Record<string, 
   return { Stored: true, Version: stored.version, Tag: stored.tag, Serving: serving ?? null };
 }
 
-function notServed(
-  error: unknown,
-  name: string,
-  stored: Stored,
-  before: FunctionVersion | undefined,
-): WorkerFrontError {
+function notServed(error: unknown, name: string, stored: Stored, before: Before | undefined): WorkerFrontError {
   if (hasCode(error, 'function_not_found')) return overtaken(name, stored, undefined);
   const known = hasCode(error) ? error : new WorkerFrontError('internal_error', messageOf(error), { cause: error });
   const goesOn = before ? 'the version that served before goes on' : 'no version of it served before';

@@ -264,8 +264,9 @@ export class Registry {
     await this.#check(name, entry, true);
     const after = this.#entries.get(name);
     if (after?.problem) throw after.problem.error;
-    if (!after?.current) throw notFound(name);
-    return after.current;
+    if (after?.current) return after.current;
+    // Deleted, or what has just become current was evicted already: the code source knows.
+    return this.#loads.run(name, () => this.#load(name));
   }
 
   async #load(name: string): Promise<FunctionVersion> {

@@ -21,7 +21,8 @@ export class FakeBundles implements Bundles {
   readonly uploaded = new Map<string, Uploaded>();
   /** Bundles on disk by name, the newest last. */
   readonly onDisk = new Map<string, Bundle[]>();
-  readonly held = new Set<string>();
+  /** Leases that are held, as `name@version`; one that is held twice is there twice. */
+  readonly leases: string[] = [];
   /** What stands in the way of every question to the code source. */
   down: WorkerFrontError | undefined;
   /** Awaited before a fetch, and before a look, ends. */
@@ -59,6 +60,10 @@ export class FakeBundles implements Bundles {
     return { bundle, fetched: true };
   }
 
+  get held(): ReadonlySet<string> {
+    return new Set(this.leases);
+  }
+
   latest(name: string): Bundle | undefined {
     return this.versions(name).at(-1);
   }
@@ -73,8 +78,9 @@ export class FakeBundles implements Bundles {
 
   acquire({ name, version }: Bundle) {
     if (!this.get(name, version)) return undefined;
-    this.held.add(`${name}@${version}`);
-    return { release: () => void this.held.delete(`${name}@${version}`) };
+    const lease = `${name}@${version}`;
+    this.leases.push(lease);
+    return { release: () => void this.leases.splice(this.leases.indexOf(lease), 1) };
   }
 
   /** Takes a bundle away, as the code cache does. */
