@@ -6,7 +6,7 @@ export default defineConfig({
   test: {
     projects: [
       {
-        test: { name: 'unit', include: ['src/**/*.test.ts'], testTimeout: 10_000 },
+        test: { name: 'unit', include: ['src/**/*.test.ts', 'test/soak/**/*.test.ts'], testTimeout: 10_000 },
       },
       {
         test: {

@@ -32,6 +32,8 @@ export interface TestDaemon extends AsyncDisposable {
   process: ChildProcess;
   /** All that it has logged, parsed. */
   log: LogLine[];
+  /** All that it has said on stderr. */
+  words: string[];
   /** Resolves with the first line (also an earlier one) that satisfies the test; rejects when the daemon ends before. */
   logged(test: (line: LogLine) => boolean): Promise<LogLine>;
   /** Containers of this node now. */
@@ -90,6 +92,7 @@ export async function startDaemon(settings: DaemonSettings): Promise<TestDaemon>
     dataDir,
     process: child,
     log,
+    words,
     logged,
     containers: () => engine.listContainers(labelsOf(node)),
     async kill() {
