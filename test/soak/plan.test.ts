@@ -32,8 +32,8 @@ test('a plan has everything in it', () => {
     expect.arrayContaining(['echo', 'sleep', 'throw', 'exit', 'memory', 'print']),
   );
   expect(calls.filter(({ hangUpMs }) => hangUpMs !== undefined).length).toBeGreaterThan(5);
-  expect([...seen(publishing, 'kind')].sort()).toEqual(['bad', 'delete', 'put', 'rollback', 'upload']);
-  expect([...seen(operating, 'kind')].sort()).toEqual(['clear', 'configure', 'look', 'prepare']);
+  expect(Array.from(seen(publishing, 'kind'), String).sort()).toEqual(['bad', 'delete', 'put', 'rollback', 'upload']);
+  expect(Array.from(seen(operating, 'kind'), String).sort()).toEqual(['clear', 'configure', 'look', 'prepare']);
   expect([...seen(operating, 'resetImages')]).toEqual(expect.arrayContaining([true, false]));
-  expect([...seen(kills, 'target')].sort()).toEqual(['all', 'any', 'busy', 'idle']);
+  expect(Array.from(seen(kills, 'target'), String).sort()).toEqual(['all', 'any', 'busy', 'idle']);
 });

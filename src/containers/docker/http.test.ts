@@ -214,3 +214,18 @@ describe('answers', () => {
     expect(String(await failureOf(engine.pullImage('cut')))).toContain('unexpected EOF');
   });
 });
+
+describe('an image that two remove at once', () => {
+  it('is gone for both, although the engine refuses one', async () => {
+    let there = false;
+    const { connection } = await serve((request, response) => {
+      if (request.method === 'DELETE') response.writeHead(500).end('{"message":"unrecognized image ID sha256:00"}');
+      else if (there) response.end(JSON.stringify({ Id: 'sha256:00', RepoTags: null, Size: 1, Config: null }));
+      else response.writeHead(404).end('{"message":"No such image: sha256:00"}');
+    });
+    const engine = engineAt(connection);
+    expect(await engine.removeImage('sha256:00')).toBe(true);
+    there = true;
+    expect(await failureOf(engine.removeImage('sha256:00'))).toMatchObject({ code: 'internal_error' });
+  });
+});

@@ -1,4 +1,4 @@
-import { WorkerFrontError } from '../../lib/errors.ts';
+import { hasCode, WorkerFrontError } from '../../lib/errors.ts';
 import type { BuildOptions, ContainerEngine, ImageState } from '../engine.ts';
 import { engineUnavailable, unknownImage } from '../engine-errors.ts';
 import { isNoSpace, storageFull } from './errors.ts';
@@ -122,8 +122,14 @@ export function createImageCalls(http: EngineHttp): ImageCalls {
   }
 
   async function remove(name: string): Promise<number> {
-    const { status } = await http.json({ method: 'DELETE', path: `/images/${imagePath(name)}`, accept: [404, 409] });
-    return status;
+    const path = `/images/${imagePath(name)}`;
+    try {
+      return (await http.json({ method: 'DELETE', path, accept: [404, 409] })).status;
+    } catch (error) {
+      // Of two who remove an image at once, one is told 500: "unrecognized image ID" (seen with 20.10).
+      if (hasCode(error, 'internal_error') && (await inspect(name)) === undefined) return 404;
+      throw error;
+    }
   }
 }
 
