@@ -130,8 +130,16 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
     { logger: logger.child({ part: 'access' }), audit },
   );
   closing('tokens', () => tokens.close());
+  let publish = (): void => undefined;
   const http = await createHttpApp(
-    { host: config.http.host, allowedHosts: config.http.allowedHosts },
+    {
+      host: config.http.host,
+      allowedHosts: config.http.allowedHosts,
+      trustProxy: config.http.trustProxy,
+      allowedOrigins: config.http.corsOrigins,
+      ...(config.http.rateLimit && { rateLimit: config.http.rateLimit }),
+      ...(config.http.tls && { tls: { ...config.http.tls, onChange: () => publish() } }),
+    },
     {
       tokens,
       audit,
@@ -162,8 +170,11 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   );
   closing('http', () => http.close(), config.shutdownTimeout * 1000);
   const address = await listen(http, config.http.host, config.http.port);
-  const url = `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
-  publishFacts(config.dataDir, { url, node, version: packageVersion() });
+  const url = `http${http.certificate === undefined ? '' : 's'}://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
+  publish = () => {
+    publishFacts(config.dataDir, { url, node, version: packageVersion(), certificate: http.certificate });
+  };
+  publish();
   logger.info({ url, node, engine: engineWatch.info?.version, codeSource: source.description }, 'ready');
   sandboxes.events.onEngineBack = () => void functions.resume();
   if (sandboxes.canStart()) void functions.resume();

@@ -1,6 +1,7 @@
 import Table from 'cli-table3';
 import { runningDaemon } from '../lib/data-dir.ts';
 import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
+import { createDaemonClient } from './daemon-client.ts';
 
 export interface StatusOptions {
   dataDir: string;
@@ -22,7 +23,6 @@ interface Functions {
   Functions?: { Name: string; Version?: string; Environment?: string; State: string }[];
 }
 
-const TIMEOUT_MS = 10_000;
 const SHOWN = 50;
 
 /** Says how the daemon is. Rejects when none runs, or when it does not answer. */
@@ -32,10 +32,10 @@ export async function status({ dataDir, token, json, print }: StatusOptions): Pr
     throw new WorkerFrontError('engine_unavailable', "worker-front is not running; 'worker-front start' starts it");
   if (daemon.url === '')
     throw new WorkerFrontError('engine_unavailable', `worker-front (pid ${daemon.pid}) is still starting`);
+  const client = createDaemonClient(daemon, token);
   const get = async (path: string): Promise<unknown> => {
-    const headers = new Headers(token ? { authorization: `Bearer ${token}` } : {});
-    const reply = await fetch(new URL(path, daemon.url), { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
-    const body: unknown = await reply.json();
+    const reply = await client.get(path);
+    const { body } = reply;
     if (reply.ok) return body;
     // A node that is not ready says why in the details of its error.
     if (path === '/readyz') return (body as { Details?: unknown }).Details ?? {};

@@ -43,6 +43,12 @@ export interface Config {
     /** Tokens with roles; the file need not exist. */
     tokensFile: string;
     allowedHosts: string[];
+    /** undefined: plain HTTP. */
+    tls: { certFile: string; keyFile: string } | undefined;
+    trustProxy: string[];
+    corsOrigins: string[];
+    /** undefined: none. `window` in seconds. */
+    rateLimit: { requests: number; window: number } | undefined;
   };
   dataDir: string;
   /** undefined: chosen from the node id (see `runDirOf`). */
@@ -164,6 +170,11 @@ export function toConfig(raw: RawSettings, host: Host): Config {
       tokens: settings.API_TOKEN ?? [],
       tokensFile,
       allowedHosts: settings.ALLOWED_HOSTS ?? [],
+      tls: tlsOf(settings, host),
+      trustProxy: settings.TRUST_PROXY ?? [],
+      corsOrigins: corsOriginsOf(settings, tokensFile),
+      rateLimit:
+        settings.RATE_LIMIT > 0 ? { requests: settings.RATE_LIMIT, window: settings.RATE_LIMIT_WINDOW } : undefined,
     },
     dataDir,
     runDir: settings.RUN_DIR === undefined ? undefined : resolve(host.cwd, settings.RUN_DIR),
@@ -257,6 +268,19 @@ function codeSourceOf(settings: Settings): { url: string; joinAsIs: boolean } {
   if (settings.CODE_SOURCE) return { url: settings.CODE_SOURCE, joinAsIs: false };
   if (settings.USER_FUNCTION_URL_PREFIX) return { url: settings.USER_FUNCTION_URL_PREFIX, joinAsIs: true };
   throw invalid('CODE_SOURCE', 'is not set; give s3://bucket/prefix, file:///folder or https://host/prefix');
+}
+
+/** All origins, without a token: then every page in a browser on this machine could change settings. */
+function corsOriginsOf({ CORS_ORIGINS = [], API_TOKEN }: Settings, tokensFile: string): string[] {
+  if (!CORS_ORIGINS.includes('*') || API_TOKEN?.length || existsSync(tokensFile)) return CORS_ORIGINS;
+  throw invalid('CORS_ORIGINS', '* is for nodes with tokens: set API_TOKEN, or name the origins');
+}
+
+function tlsOf({ TLS_CERT_FILE, TLS_KEY_FILE }: Settings, { cwd }: Host): Config['http']['tls'] {
+  if (TLS_CERT_FILE === undefined && TLS_KEY_FILE === undefined) return undefined;
+  if (TLS_CERT_FILE === undefined) throw invalid('TLS_CERT_FILE', 'is not set, but TLS_KEY_FILE is');
+  if (TLS_KEY_FILE === undefined) throw invalid('TLS_KEY_FILE', 'is not set, but TLS_CERT_FILE is');
+  return { certFile: resolve(cwd, TLS_CERT_FILE), keyFile: resolve(cwd, TLS_KEY_FILE) };
 }
 
 function checkAccess(settings: Settings, tokensFile: string): void {

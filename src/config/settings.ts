@@ -6,9 +6,11 @@ import {
   ipv4Addresses,
   list,
   mapping,
+  networks,
   networkTargets,
   number,
   oneOf,
+  origins,
   size,
   sizeOrNone,
   text,
@@ -51,6 +53,20 @@ export const settingsShape = {
   ALLOWED_HOSTS: hostNames
     .optional()
     .describe('further names, separated by commas, that callers may use for this node (Host header) without a token'),
+  TLS_CERT_FILE: text
+    .optional()
+    .describe('PEM file with certificate and chain: the daemon speaks HTTPS; a changed one is used without a restart'),
+  TLS_KEY_FILE: text.optional().describe('PEM file with the key of TLS_CERT_FILE'),
+  TRUST_PROXY: networks
+    .optional()
+    .describe('addresses and networks, separated by commas, of proxies whose X-Forwarded-* headers are believed'),
+  CORS_ORIGINS: origins
+    .optional()
+    .describe('origins, separated by commas, whose pages may call from browsers; * for all, with tokens only'),
+  RATE_LIMIT: integer(0, 1_000_000_000)
+    .default(0)
+    .describe('requests that each token may send per RATE_LIMIT_WINDOW; 0 is off'),
+  RATE_LIMIT_WINDOW: number(1, DAY).default(60).describe('seconds'),
   ALLOW_UNAUTHENTICATED: flag.default(false).describe('listen on any address without a token'),
   DATA_DIR: text.optional().describe('log, pid file, bundles, node id'),
   RUN_DIR: text.optional().describe('channel folders; a short path'),

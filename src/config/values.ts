@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { parseSize } from '../lib/size.ts';
 
@@ -93,6 +94,39 @@ export const hostNames = checked('a comma-separated list of host names, without 
   // `name:80` would pass as an IPv6 address.
   return names.every((name) => HOST_NAME.test(name) && !/^[^:]*:\d+$/.test(name)) ? names : undefined;
 });
+
+/** Comma-separated origins as browsers send them, or `*`. */
+export const origins = checked('a comma-separated list of origins such as https://app.example.com, or *', (value) => {
+  const parts = value
+    .split(',')
+    .map((part) => part.trim().toLowerCase())
+    .filter((part) => part !== '');
+  return parts.every((part) => part === '*' || isOrigin(part)) ? parts : undefined;
+});
+
+function isOrigin(text: string): boolean {
+  return /^https?:\/\/[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text;
+}
+
+/** Names of networks that Fastify's `trustProxy` knows. */
+const NETWORK_NAMES = new Set(['loopback', 'linklocal', 'uniquelocal']);
+
+/** Comma-separated addresses and networks. Never "all": who trusts everybody's headers lets callers choose their address. */
+export const networks = checked('a comma-separated list such as 127.0.0.1,10.0.0.0/8,loopback', (value) => {
+  const parts = value
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+  return parts.every(isNetwork) ? parts : undefined;
+});
+
+function isNetwork(text: string): boolean {
+  if (NETWORK_NAMES.has(text)) return true;
+  const [address = '', bits, ...rest] = text.split('/');
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
+}
 
 /** `from=to,from=to` */
 export const mapping = checked('a list such as python3.7=python3.11,nodejs12=nodejs20', (value) => {

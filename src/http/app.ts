@@ -1,26 +1,31 @@
 import { randomUUID } from 'node:crypto';
+import type { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify';
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
-import { WorkerFrontError } from '../lib/errors.ts';
+import { type ErrorCode, WorkerFrontError } from '../lib/errors.ts';
 import { createAccess } from './access/access.ts';
 import { ANY_TOKEN, needsOf } from './access/needs.ts';
 import type { Api } from './api.ts';
 import { createAudited } from './audit.ts';
+import { createBodyPace } from './body-pace.ts';
 import { createClientErrorHandler } from './client-error.ts';
+import { allowOrigins } from './cors.ts';
 import type { HttpDeps, HttpOptions } from './deps.ts';
 import { errorReply, toWorkerFrontError } from './error-reply.ts';
 import { lingerAfter } from './linger.ts';
 import { describeRoutes } from './openapi.ts';
+import { limitRates } from './rate-limit.ts';
 import { createBodyReader } from './read-body.ts';
 import { createTrack, type RequestFacts } from './request-facts.ts';
 import { addRoutes } from './routes/routes.ts';
 import { answerUnknownRoutes } from './routing-errors.ts';
+import { serverOptions } from './server-options.ts';
+import { createShapeCheck } from './shape.ts';
+import { createCertificate } from './tls.ts';
 
-/** Bytes of the request line and all headers. */
-const MAX_HEADERS = 16 * 1024;
-/** Milliseconds to send the request line and headers. */
-const HEADERS_TIMEOUT = 20_000;
+/** A body must bring this much in each window of time; half a kilobyte a second is less than any line there is. */
+const BODY_PACE = { windowMs: 20_000, minBytes: 10_000 };
 /** Longest part of a path that reaches a route, which then says what is wrong with it. */
 const MAX_PARAM = 1000;
 
@@ -28,6 +33,8 @@ const MAX_PARAM = 1000;
 export interface HttpApp {
   /** For `inject` in tests. */
   readonly fastify: Api;
+  /** SHA-256 fingerprint of the certificate that new connections get; undefined: plain HTTP. */
+  readonly certificate: string | undefined;
   /** Listens; resolves with the real port. Rejects with Node's error (`EADDRINUSE`, ...). */
   listen(port: number): Promise<{ host: string; port: number }>;
   /** From now on new calls are refused with `shutting_down`; those in flight go on, health routes answer. */
@@ -43,6 +50,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
   const access = createAccess({ allowedHosts: [], allowedOrigins: [], ...options, tokens: deps.tokens });
   const answeredEarly = new WeakSet<Socket>();
   const track = createTrack({ ...deps, answeredEarly });
+  const checkShape = createShapeCheck();
   let draining = false;
 
   const sendError = (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
@@ -54,8 +62,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
         'internal error',
       );
     }
-    if (known.code === 'payload_too_large' || known.code === 'node_overloaded' || request.facts.config.streamed)
-      lingerAfter(request, reply);
+    if (LINGERING.has(known.code) || request.facts.config.streamed) lingerAfter(request, reply);
     const { status, headers, body } = errorReply(known, request.id);
     reply.code(status).headers(headers).send(body);
   };
@@ -69,35 +76,40 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: MAX_PARAM },
-    http: {
-      maxHeaderSize: MAX_HEADERS,
-      headersTimeout: Math.min(HEADERS_TIMEOUT, options.requestTimeoutMs ?? HEADERS_TIMEOUT),
-      connectionsCheckingInterval: Math.min(5000, options.requestTimeoutMs ?? 5000),
-    },
+    trustProxy: options.trustProxy?.length ? [...options.trustProxy] : false,
+    ...serverOptions(options),
     clientErrorHandler: createClientErrorHandler({ logger, newId: randomUUID, answeredEarly }),
     // URLs that the router cannot read never reach the hooks below.
     frameworkErrors(error, request, reply) {
       track(request, reply);
       try {
+        checkShape(request, reply);
         request.facts.caller = access(request, reply, ANY_TOKEN);
         sendError(error, request, reply);
       } catch (refusal) {
         sendError(refusal, request, reply);
       }
     },
-  }).withTypeProvider<ZodTypeProvider>() as Api;
+  }).withTypeProvider<ZodTypeProvider>() as unknown as Api;
 
   fastify.server.maxConnections = options.maxConnections ?? 10_000;
   fastify.setValidatorCompiler(validatorCompiler).setSerializerCompiler(serializerCompiler);
   fastify.setErrorHandler(sendError);
   fastify.decorateRequest('facts', undefined as unknown as RequestFacts);
   fastify.removeAllContentTypeParsers();
-  fastify.addContentTypeParser('*', createBodyReader(deps.payloadLimit, deps.buffers.requests));
+  const pace = createBodyPace({ ...BODY_PACE, ...options.bodyPace, onSlow: (socket) => endLate(fastify, socket) });
+  fastify.addContentTypeParser('*', createBodyReader(deps.payloadLimit, deps.buffers.requests, pace));
   // An event may come with any method; a GET with a body is rare, but clear in what it means.
   fastify.addHttpMethod('GET', { hasBody: true, overrideExisting: true });
 
   fastify.addHook('onRequest', (request, reply, done) => {
     track(request, reply);
+    checkShape(request, reply);
+    done();
+  });
+  const { allowedOrigins = [], rateLimit } = options;
+  if (allowedOrigins.length > 0) await allowOrigins(fastify, allowedOrigins);
+  fastify.addHook('onRequest', (request, reply, done) => {
     const { config } = request.facts;
     if (draining) {
       reply.header('connection', 'close');
@@ -120,12 +132,21 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
 
   await describeRoutes(fastify);
   answerUnknownRoutes(fastify);
+  if (rateLimit !== undefined) await limitRates(fastify, rateLimit);
   addRoutes(fastify, { ...deps, isDraining: () => draining, audited: createAudited(deps.audit) });
 
+  const certificate = options.tls && createCertificate(fastify.server as unknown as HttpsServer, options.tls, logger);
   let closing: Promise<void> | undefined;
-  const close = () => (closing ??= closeApp(fastify));
+  const close = () =>
+    (closing ??= closeApp(fastify).finally(() => {
+      pace.close();
+      certificate?.close();
+    }));
   return {
     fastify,
+    get certificate() {
+      return certificate?.fingerprint;
+    },
     async listen(port) {
       await fastify.listen({ host: options.host, port });
       const address = fastify.server.address();
@@ -137,6 +158,19 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** Errors whose sender may go on with a long body, which nobody wants any more. */
+const LINGERING: ReadonlySet<ErrorCode> = new Set([
+  'payload_too_large',
+  'node_overloaded',
+  'unauthorized',
+  'forbidden',
+]);
+
+/** The request is not going to arrive: answered as Node.js does when a whole request takes too long. */
+function endLate({ server }: Api, socket: Socket): void {
+  server.emit('clientError', Object.assign(new Error('slow body'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket);
 }
 
 /** Milliseconds between looks for connections that have become idle while the app closes. */

@@ -17,7 +17,13 @@ export interface ClientErrorDeps {
  */
 export function createClientErrorHandler(deps: ClientErrorDeps) {
   return (error: Error & { code?: string }, socket: Socket): void => {
-    if (error.code === 'ECONNRESET' || !socket.writable || isReplying(socket) || deps.answeredEarly.has(socket)) {
+    if (
+      error.code === 'ECONNRESET' ||
+      isOfTls(error.code) ||
+      !socket.writable ||
+      isReplying(socket) ||
+      deps.answeredEarly.has(socket)
+    ) {
       socket.destroy();
       return;
     }
@@ -33,6 +39,11 @@ export function createClientErrorHandler(deps: ClientErrorDeps) {
     ];
     socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
   };
+}
+
+/** Before a handshake is done there is nothing to answer on. */
+function isOfTls(code: string | undefined): boolean {
+  return code !== undefined && /^(ERR_SSL_|ERR_TLS_|EPROTO$)/.test(code);
 }
 
 function problemOf(code: string | undefined): { status: number; message: string } {

@@ -5,6 +5,8 @@ import type { ByteBudget } from '../lib/byte-budget.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { TokenStore } from '../tokens/token-store.ts';
 import type { Audited } from './audit.ts';
+import type { RateLimit } from './rate-limit.ts';
+import type { TlsOptions } from './tls.ts';
 
 /** Fixed for the life of the app. */
 export interface HttpOptions {
@@ -12,6 +14,16 @@ export interface HttpOptions {
   host: string;
   /** Further names for the `Host` header while there is no token. */
   allowedHosts?: readonly string[];
+  /** Origins whose pages may call from browsers (CORS), or `*`; none when left out. */
+  allowedOrigins?: readonly string[];
+  /** Per token; none when left out. */
+  rateLimit?: RateLimit;
+  /** Certificate and key; without them it is plain HTTP. */
+  tls?: TlsOptions;
+  /** Addresses and networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Host` are believed. */
+  trustProxy?: readonly string[];
+  /** Milliseconds and bytes of the slowest body; 20,000 and 10,000 when left out. */
+  bodyPace?: { windowMs: number; minBytes: number };
   /** Milliseconds a client has to send a whole request; 600,000 when left out (a large upload). */
   requestTimeoutMs?: number;
   /** Milliseconds an idle connection stays open; 72,000 when left out (longer than the usual 60 s of load balancers). */

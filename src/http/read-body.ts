@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { type ByteBudget, SMALL_BYTES } from '../lib/byte-budget.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
+import type { BodyPace } from './body-pace.ts';
 import { transferLimitMs } from './transfer-limit.ts';
 
 type Done = (error: Error | null, body?: Buffer | IncomingMessage) => void;
@@ -12,8 +13,13 @@ type Done = (error: Error | null, body?: Buffer | IncomingMessage) => void;
  * no room ends in `node_overloaded`; what is taken from the budget is given back when the reply is out, or the caller gone. Routes that
  * are `streamed` get the stream.
  */
-export function createBodyReader(payloadLimit: () => number, budget: ByteBudget) {
+export function createBodyReader(
+  payloadLimit: () => number,
+  budget: ByteBudget,
+  pace: Pick<BodyPace, 'watch' | 'done'>,
+) {
   return (request: FastifyRequest, payload: IncomingMessage, done: Done): void => {
+    pace.watch(payload);
     if (request.facts.config.streamed) {
       done(null, payload);
       return;
@@ -39,6 +45,7 @@ export function createBodyReader(payloadLimit: () => number, budget: ByteBudget)
       payload.off('data', onData);
       payload.off('end', onEnd);
       payload.off('error', onError);
+      pace.done(payload);
       done(error, body);
     }
     function onData(chunk: Buffer): void {

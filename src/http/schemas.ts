@@ -149,6 +149,7 @@ const COMMON: readonly ErrorCode[] = [
   'unauthorized',
   'forbidden',
   'payload_too_large',
+  'too_many_requests',
   'shutting_down',
   'internal_error',
 ];
@@ -156,7 +157,8 @@ const COMMON: readonly ErrorCode[] = [
 /** The `response` entries of a route's errors, by status: those every route has and those named. */
 export function errorResponses(...codes: ErrorCode[]) {
   const byStatus = new Map<number, ErrorCode[]>();
-  for (const code of [...COMMON, ...codes]) byStatus.set(STATUS[code], [...(byStatus.get(STATUS[code]) ?? []), code]);
+  for (const code of new Set([...COMMON, ...codes]))
+    byStatus.set(STATUS[code], [...(byStatus.get(STATUS[code]) ?? []), code]);
   return Object.fromEntries(
     [...byStatus].map(([status, list]) => [
       status,

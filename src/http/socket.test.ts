@@ -128,6 +128,59 @@ test('a request that does not arrive in time is answered with 408 and ended', as
   expect(bodyOf(reply)).toMatchObject({ Error: true, Code: 'invalid_request' });
 });
 
+test('headers that drip are answered with 408 and ended', async () => {
+  const client = await rawClient(port);
+  client.send(`${HEAD}X-Slow: `);
+  const drip = setInterval(() => client.send('1'), 20);
+  const reply = await client.closed.finally(() => clearInterval(drip));
+  expect(reply).toContain('HTTP/1.1 408');
+});
+
+test('an idle connection is closed', async () => {
+  await using brief = await createHttpApp({ host: '127.0.0.1', keepAliveTimeoutMs: 100 }, deps);
+  const client = await rawClient((await brief.listen(0)).port);
+  client.send('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  expect(await client.closed).toContain('HTTP/1.1 200');
+});
+
+describe('a body that drips', () => {
+  const bodyPace = { windowMs: 200, minBytes: 100 };
+  const dripping = async (head: string) => {
+    await using slow = await createHttpApp({ host: '127.0.0.1', bodyPace }, deps);
+    const client = await rawClient((await slow.listen(0)).port);
+    client.send(`${head}Content-Length: 1000\r\n\r\n`);
+    const drip = setInterval(() => client.send('1'), 20);
+    const reply = await client.closed.finally(() => clearInterval(drip));
+    return reply;
+  };
+
+  test.each([
+    ['of a call', HEAD],
+    ['of an upload', 'PUT /functions/W1 HTTP/1.1\r\nHost: localhost\r\n'],
+  ])('%s is answered with 408 and ended, long before the whole request has taken too long', async (_, head) => {
+    deps.deployments.upload = async (_name, zip) => {
+      for await (const _chunk of zip);
+      throw new Error('it ended');
+    };
+    const reply = await dripping(head);
+    expect(reply.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 408']);
+    expect(deps.invocations).toEqual([]);
+  });
+
+  test('is told apart from one that comes slowly but steadily', async () => {
+    await using steady = await createHttpApp({ host: '127.0.0.1', bodyPace }, deps);
+    const client = await rawClient((await steady.listen(0)).port);
+    client.send(`${HEAD}Content-Length: 2002\r\n\r\n"`);
+    for (let part = 0; part < 10; part++) {
+      client.send('x'.repeat(200));
+      await new Promise((resolve) => setTimeout(resolve, 60));
+    }
+    client.send('"');
+    expect(await client.until('MaxMemoryUsed')).toContain('HTTP/1.1 200');
+    client.socket.destroy();
+  });
+});
+
 describe('a caller that goes away', () => {
   test('aborts its invocation, and is logged once as gone', async () => {
     const { started, release } = holdInvocations();

@@ -22,6 +22,8 @@ export interface DaemonFacts {
   url: string;
   node: string;
   version: string;
+  /** SHA-256 fingerprint of its TLS certificate; without it, plain HTTP. */
+  certificate?: string;
 }
 
 /** Makes the folder. Rejects with `invalid_setting` when that is not possible, or when it can't be read and written. */
