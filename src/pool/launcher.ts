@@ -86,6 +86,7 @@ export class Launcher {
     });
     const { clock } = this.#options;
     const death = deferred<Death>();
+    sandbox.death = death.promise;
     let unwatch = () => {};
     const began = clock.now();
     this.#known.add(sandbox.id);
@@ -191,7 +192,10 @@ export class Launcher {
     );
   }
 
-  /** Frees a sandbox's container and folder, once; a failure is left to the left-over sweep, so only logged. */
+  /**
+   * Frees a sandbox's container and folder, once. Never rejects: a container that cannot be removed is left to the
+   * left-over sweep, a folder to the next start of the daemon.
+   */
   #destroyer(sandbox: Sandbox, folder: ChannelFolder, unwatch: () => void): () => Promise<void> {
     let running: Promise<void> | undefined;
     const destroy = async () => {
@@ -204,7 +208,11 @@ export class Launcher {
         this.#options.logger[level]({ sandbox: sandbox.id, reason: messageOf(error) }, 'cannot remove a container');
         this.#deps.suspect?.();
       }
-      await folder.close();
+      try {
+        await folder.close();
+      } catch (error) {
+        this.#options.logger.warn({ sandbox: sandbox.id, reason: messageOf(error) }, 'cannot remove a channel folder');
+      }
       this.#forget(sandbox);
     };
     return () => {

@@ -151,11 +151,11 @@ export class Stems {
       });
       this.#folders.set(sandbox, folder);
       const destroy = sandbox.destroy;
-      sandbox.destroy = () => destroy().then(() => this.#deps.folders.remove(folder));
+      sandbox.destroy = () => destroy().then(() => this.#removeFolder(folder));
       return sandbox;
     } catch (error) {
       reservation.release();
-      await this.#deps.folders.remove(folder);
+      await this.#removeFolder(folder);
       throw error;
     }
   }
@@ -209,6 +209,15 @@ export class Stems {
     }
     kind.lastUsed = this.#options.clock.now();
     return kind;
+  }
+
+  /** Never rejects: what is left goes at the next start of the daemon. */
+  async #removeFolder(folder: string): Promise<void> {
+    try {
+      await this.#deps.folders.remove(folder);
+    } catch (error) {
+      this.#options.logger.warn({ folder, reason: messageOf(error) }, "cannot remove a stem's folder");
+    }
   }
 
   #expire(kind: StemKind): void {

@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest';
+import type { SandboxChannel } from '../channel/channel.ts';
+import { silentLogger } from '../lib/logger.ts';
+import { ManualClock } from '../lib/manual-clock.ts';
+import { Budget } from './budget.ts';
+import { Launcher, type LauncherDeps } from './launcher.ts';
+import { planOf } from './testing/fakes.ts';
+
+function launcherWith(deps: Partial<LauncherDeps>) {
+  const calls: string[] = [];
+  const budget = new Budget(100);
+  const engine: LauncherDeps['engine'] = {
+    createContainer: async () => 'c1',
+    startContainer: async () => undefined,
+    removeContainer: async (id) => void calls.push(`container ${id}`),
+    containerLogs: async () => '',
+    updateLimits: async () => undefined,
+  };
+  const launcher = new Launcher(
+    { node: 'n', clock: new ManualClock(), logger: silentLogger },
+    {
+      engine,
+      deaths: { watch: () => () => undefined },
+      openChannelFolder: async () => ({
+        dir: '/nowhere',
+        token: '',
+        accept: async () => ({ close: async () => undefined }) as unknown as SandboxChannel,
+        close: async () => {
+          calls.push('folder');
+          throw Object.assign(new Error('directory not empty'), { code: 'ENOTEMPTY' });
+        },
+        leave: async () => undefined,
+        [Symbol.asyncDispose]: async () => undefined,
+      }),
+      networkName: async () => 'none',
+      suspect: () => void calls.push('suspect'),
+      ...deps,
+    },
+  );
+  const launch = () =>
+    launcher.launch({
+      image: 'i',
+      imageName: 'hf_f',
+      namePrefix: 'hf_f',
+      plan: planOf('f'),
+      initTimeoutMs: 1000,
+      reservation: budget.reserve(100),
+    });
+  return { launcher, launch, calls, budget };
+}
+
+describe('taking a sandbox away', () => {
+  it('ends well, once, when its folder cannot be removed: the daemon goes on', async () => {
+    const { launcher, launch, calls } = launcherWith({});
+    const sandbox = await launch();
+    expect(launcher.knows(sandbox.id)).toBe(true);
+    await Promise.all([sandbox.destroy(), sandbox.destroy()]);
+    expect(calls).toEqual(['container c1', 'folder']);
+    expect(launcher.knows(sandbox.id)).toBe(false);
+  });
+
+  it('tells the launch its own reason, not that of the folder', async () => {
+    const { launch, calls, budget } = launcherWith({
+      networkName: async () => 'none',
+      deaths: {
+        watch: () => {
+          throw new Error('the reason');
+        },
+      },
+    });
+    await expect(launch()).rejects.toThrow('the reason');
+    expect(calls).toEqual(['container c1', 'folder']);
+    expect(budget.fits(100)).toBe(true);
+  });
+});
