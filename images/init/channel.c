@@ -74,6 +74,7 @@ void channel_lost(void) {
 void channel_hello(void) {
   char header[2048];
   sandbox.greeted = true;
+  sandbox.oom_told = 0;
   int size = snprintf(header, sizeof header,
                       "{\"type\":\"hello\",\"protocol\":%d,\"environment\":%s,\"sandbox\":%s,\"token\":%s,\"version\":%s,"
                       "\"used\":%s}",

@@ -108,6 +108,8 @@ struct sandbox {
   bool can_fork, loaded, loading, used;
   int64_t load_started;
   long long load_oom_before;
+  long long oom_seen; /* kills for memory when an invocation began or ended last */
+  long long oom_told; /* kills for memory that the daemon was told of on this connection */
   char *load_header;
   size_t load_header_len;
   enum isolation isolation;
@@ -216,6 +218,8 @@ _Noreturn void process_exec(char **command);
 /* Kills every process of the sandbox but this one, the spares and the template; how many were there. */
 size_t processes_kill_strangers(bool stop_first);
 void processes_kill_all(void);
+/* SIGKILL has reached it, though it may still be there. */
+bool process_dying(pid_t pid);
 /* Collects every child that has ended. */
 void processes_reap(void);
 

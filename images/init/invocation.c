@@ -29,6 +29,24 @@ static bool valid_id(struct slice id) {
   return true;
 }
 
+/* Kills for memory so far, without those that this runtime is dying of: they are the next invocation's. -1: unknown. */
+static long long settled_kills(const struct runtime *r) {
+  long long kills = usage_oom_kills();
+  if (kills > sandbox.oom_seen && process_dying(r->pid)) return sandbox.oom_seen;
+  if (kills >= 0) sandbox.oom_seen = kills;
+  return kills;
+}
+
+/* The daemon counts by itself when the sandbox is lost: it has to know of kills that no invocation was told of. */
+static void begin_counting(struct invocation *i) {
+  char header[160];
+  i->oom_before = settled_kills(i->runtime);
+  if (i->oom_before < 0 || i->oom_before == sandbox.oom_told) return;
+  sandbox.oom_told = i->oom_before;
+  int size = snprintf(header, sizeof header, "{\"type\":\"begin\",\"id\":\"%s\",\"oomKills\":%lld}", i->id, i->oom_before);
+  channel_send(header, (size_t)size, NULL, 0, NULL);
+}
+
 struct runtime *invocation_start(struct slice id) {
   size_t alive = 0, all = 0;
   for (struct invocation *i = sandbox.invocations; i; i = i->next) {
@@ -43,13 +61,14 @@ struct runtime *invocation_start(struct slice id) {
     /* What was printed between two invocations is no invocation's. */
     output_drain(r);
     output_account(NULL, r);
+    r->tail_len = 0;
   }
   struct invocation *i = calloc(1, sizeof *i);
   if (i == NULL) end_sandbox(EXIT_PROTOCOL, "no memory");
   memcpy(i->id, id.at + 1, id.len - 2);
   i->runtime = r;
   i->started = now_ms();
-  i->oom_before = usage_oom_kills();
+  begin_counting(i);
   i->next = sandbox.invocations;
   sandbox.invocations = i;
   sandbox.used = true;
@@ -63,6 +82,7 @@ static void remove_invocation(struct invocation *i) {
   while (*at != i) at = &(*at)->next;
   *at = i->next;
   i->runtime->in_flight--;
+  settled_kills(i->runtime);
   free(i);
 }
 
@@ -193,7 +213,8 @@ void invocations_tick(int64_t now) {
     next = i->next;
     if (i->cancel_answer == 0 || now < i->cancel_answer) continue;
     answer_cancelled(i);
-    end_sandbox(EXIT_RUNTIME, "a process could not be ended");
+    /* With process isolation the next start waits until it has died (spares.c). */
+    if (sandbox.isolation != ISOLATION_PROCESS) end_sandbox(EXIT_RUNTIME, "a process could not be ended");
   }
 }
 

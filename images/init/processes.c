@@ -90,6 +90,11 @@ static bool read_process(pid_t pid, struct process *p) {
   return true;
 }
 
+bool process_dying(pid_t pid) {
+  struct process p;
+  return pid > 0 && (!read_process(pid, &p) || p.dying);
+}
+
 static size_t list_processes(struct process **list) {
   static struct process *processes;
   static size_t cap;

@@ -84,6 +84,7 @@ void runtime_pass(struct runtime *r, const void *data, size_t len) {
 
 void runtime_loaded(struct runtime *r) {
   if (!r->forked) output_drain(r);
+  r->tail_len = 0;
   r->state = READY;
   if (r->held.head) {
     output_account(NULL, r);

@@ -221,6 +221,17 @@ describe('start', () => {
     expect(channel.isOpen).toBe(false);
   });
 
+  test('a loss says how many kills for memory there were before the invocation', async () => {
+    const first = start('a');
+    receive({ type: 'begin', id: 'a', oomKills: 1 });
+    const second = start('b');
+    const third = start('c');
+    receive({ type: 'begin', id: 'c', oomKills: 3 });
+    transport.onClosed(undefined);
+    const outcomes = await Promise.all([first, second, third]);
+    expect(outcomes.map((outcome) => outcome.kind === 'lost' && outcome.oomKillsBefore)).toEqual([1, 1, 3]);
+  });
+
   test('the end of the channel: a call whose frame was refused was never started', async () => {
     const heard = start('a');
     refuses = true;

@@ -11,34 +11,12 @@ import {
   type LoadRequest,
   parseSandboxMessage,
   type StartRequest,
-  type Usage,
 } from './messages.ts';
+import type { ChannelEnd, InvocationOutcome } from './outcome.ts';
 import { type Captured, OutputCapture, OutputTail } from './output.ts';
 import type { Transport } from './transport.ts';
 
-/** How an invocation ended. Never a rejection: the caller maps it to a reply. */
-export type InvocationOutcome =
-  | ({
-      kind: 'done';
-      /** What the handler returned, as the runtime wrote it. Not checked to be JSON. */
-      result: Buffer;
-      durationMs: number;
-      logs: Captured;
-    } & Usage)
-  | { kind: 'failed'; failure: Failure; logs: Captured }
-  | {
-      kind: 'lost';
-      reason: string;
-      /** False: the channel was gone before `start` was sent, so the invocation may run elsewhere. */
-      started: boolean;
-      logs: Captured;
-    };
-
-export interface ChannelEnd {
-  reason: string;
-  /** True when the sandbox broke the protocol. */
-  violated: boolean;
-}
+export type { ChannelEnd, InvocationOutcome } from './outcome.ts';
 
 export interface ChannelOptions {
   logger?: Logger;
@@ -53,6 +31,7 @@ interface Running {
   logs: OutputCapture;
   /** The sandbox cannot have got the whole `start` frame. */
   unheard: boolean;
+  oomKillsBefore: number;
 }
 
 const TAIL_BYTES = 4096;
@@ -83,6 +62,8 @@ export class SandboxChannel {
   #state: 'fresh' | 'loading' | 'loaded';
   #loading: Deferred<{ initMs: number }> | undefined;
   #logLimit = 0;
+  /** Kills for memory that the sandbox has told of; it tells before an invocation when there were others. */
+  #oomKills = 0;
   #end: ChannelEnd | undefined;
   #bye: string | undefined;
   /** A runtime that died before it could be told to load. */
@@ -171,12 +152,18 @@ export class SandboxChannel {
    */
   start(request: StartRequest, event: Uint8Array | readonly Uint8Array[]): Promise<InvocationOutcome> {
     if (this.#end) {
-      return Promise.resolve({ kind: 'lost', reason: this.#end.reason, started: false, logs: NO_LOGS });
+      const { reason } = this.#end;
+      return Promise.resolve({ kind: 'lost', reason, started: false, oomKillsBefore: 0, logs: NO_LOGS });
     }
     if (this.#state !== 'loaded' || this.#running.has(request.id)) {
       return Promise.reject(new WorkerFrontError('internal_error', 'start before ready, or an id in flight'));
     }
-    const running: Running = { outcome: deferred(), logs: new OutputCapture(this.#logLimit), unheard: false };
+    const running: Running = {
+      outcome: deferred(),
+      logs: new OutputCapture(this.#logLimit),
+      unheard: false,
+      oomKillsBefore: this.#oomKills,
+    };
     const frame = encodeFrame({ type: 'start', ...request }, event);
     this.#running.set(request.id, running);
     this.#transport.write(frame, () => {
@@ -270,6 +257,10 @@ export class SandboxChannel {
         }
         this.#onFailed(this.#take(message.id), message.failure);
         return;
+      case 'begin':
+        this.#inFlight(message.id).oomKillsBefore = message.oomKills;
+        this.#oomKills = message.oomKills;
+        return;
       case 'ready':
         if (!this.#loading) throw new ProtocolError('ready without load');
         this.#state = 'loaded';
@@ -290,8 +281,7 @@ export class SandboxChannel {
     if (id === undefined) {
       this.#tail.add(body);
     } else {
-      const running = this.#running.get(id);
-      if (!running) throw new ProtocolError('output of an invocation that is not in flight');
+      const running = this.#inFlight(id);
       if (dropped > 0) running.logs.addDropped(dropped);
       running.logs.add(stream, body);
     }
@@ -311,9 +301,14 @@ export class SandboxChannel {
   }
 
   #take(id: string): Running {
-    const running = this.#running.get(id);
-    if (!running) throw new ProtocolError('the end of an invocation that is not in flight');
+    const running = this.#inFlight(id);
     this.#running.delete(id);
+    return running;
+  }
+
+  #inFlight(id: string): Running {
+    const running = this.#running.get(id);
+    if (!running) throw new ProtocolError('begin, output or end of an invocation that is not in flight');
     return running;
   }
 
@@ -331,7 +326,8 @@ export class SandboxChannel {
     this.#loading?.reject(lostError(reason));
     this.#loading = undefined;
     for (const running of this.#running.values()) {
-      running.outcome.resolve({ kind: 'lost', reason, started: !running.unheard, logs: running.logs.captured() });
+      const { unheard, oomKillsBefore, logs } = running;
+      running.outcome.resolve({ kind: 'lost', reason, started: !unheard, oomKillsBefore, logs: logs.captured() });
     }
     this.#running.clear();
     this.#closed.resolve(this.#end);

@@ -60,6 +60,7 @@ export interface Failure extends Usage {
 export type SandboxMessage =
   | HelloMessage
   | { type: 'ready'; initMs: number }
+  | { type: 'begin'; id: string; oomKills: number }
   | ({ type: 'done'; id: string; durationMs: number } & Usage)
   | { type: 'failed'; id: string | undefined; failure: Failure }
   | { type: 'log'; id: string | undefined; stream: OutputStream; dropped: number }
@@ -116,6 +117,8 @@ export function parseSandboxMessage(header: FrameHeader): SandboxMessage {
       };
     case 'failed':
       return { type: 'failed', id: optionalId(header), failure: failureOf(header) };
+    case 'begin':
+      return { type: 'begin', id: idOf(header), oomKills: amount(header, 'oomKills') };
     case 'ready':
       return { type: 'ready', initMs: amount(header, 'initMs') };
     case 'hello':

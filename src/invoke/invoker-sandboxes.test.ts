@@ -48,14 +48,43 @@ describe('a sandbox that is lost', () => {
     expect(h.invoker.record('i1')?.maxMemoryUsed).toBe(777);
   });
 
-  it('was not out of memory because of a kill that an earlier call was told of', async () => {
+  it('was not out of memory because of a kill before the call began', async () => {
     h.usage = async () => ({ peakBytes: 777, oomKills: 1 });
-    h.onGiven = ({ sandbox }) => {
-      sandbox.oomKills = 1;
-    };
     const { reply, given } = await h.begin();
-    given.channel.lose('killed');
+    given.channel.lose('killed', true, 1);
     expect((await errorOf(reply)).code).toBe('sandbox_lost');
+  });
+
+  describe('and whose figures went with its container', () => {
+    const endedWith = (how: { oom: boolean }) => {
+      h.onGiven = ({ sandbox }) => {
+        sandbox.death = Promise.resolve({ exitCode: 137, ...how });
+      };
+    };
+
+    it.each([
+      [true, 0, 'out_of_memory'],
+      // The engine's flag stays for ever.
+      [true, 1, 'sandbox_lost'],
+      [false, 0, 'sandbox_lost'],
+    ])('counts as the engine says (memory event: %s, kills before: %i): %s', async (oom, before, code) => {
+      endedWith({ oom });
+      const { reply, given } = await h.begin();
+      given.channel.lose('killed', true, before);
+      expect((await errorOf(reply)).code).toBe(code);
+    });
+
+    it('is told as lost when the engine does not say', async () => {
+      h.onGiven = ({ sandbox }) => {
+        sandbox.death = new Promise(() => undefined);
+      };
+      const { reply, given } = await h.begin();
+      given.channel.lose('killed');
+      await settle();
+      await h.clock.advance(1000);
+      expect((await errorOf(reply)).code).toBe('sandbox_lost');
+      expect(h.fates).toEqual(['discard']);
+    });
   });
 
   it('is told as lost when its figures cannot be read', async () => {
@@ -160,13 +189,6 @@ describe('the sandbox after a call', () => {
     given.channel.done('no JSON');
     expect((await errorOf(reply)).code).toBe('invalid_response');
     expect(h.fates).toEqual(['keep']);
-  });
-
-  it('remembers the kills that its calls were told of', async () => {
-    const { reply, given } = await h.begin();
-    given.channel.fail({ kind: 'exit', signal: 'SIGKILL', oomKills: 2 });
-    expect((await errorOf(reply)).code).toBe('out_of_memory');
-    expect(given.sandbox.oomKills).toBe(2);
   });
 
   it('is discarded when the channel refuses the call', async () => {

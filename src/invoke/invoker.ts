@@ -4,6 +4,7 @@ import type { MemoryUsage } from '../containers/engine.ts';
 import type { Isolation } from '../functions/manifest.ts';
 import type { FunctionVersion } from '../functions/registry.ts';
 import type { Clock } from '../lib/clock.ts';
+import { deferred } from '../lib/deferred.ts';
 import { type ErrorCode, hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Lease } from '../pool/lease.ts';
@@ -19,7 +20,7 @@ import type {
   StartKind,
   Timings,
 } from './invocation.ts';
-import { loadError, oomKillsOf, resultOf } from './outcome.ts';
+import { loadError, resultOf } from './outcome.ts';
 import type { FunctionPlan, PlanSettings, Plans } from './plan.ts';
 import { newRecord, noteStart, outputOf, peakOf } from './record.ts';
 
@@ -62,6 +63,8 @@ export interface InvocationEnd {
 
 /** A sandbox that was asked to end an invocation and does not answer is ended itself after this. */
 const CANCEL_GRACE_MS = 1000;
+/** How long the engine is waited for, to tell how a lost sandbox ended: milliseconds after its channel. */
+const DEATH_GRACE_MS = 1000;
 /** A call whose sandbox was lost before it was started moves to another one, this often. */
 const MAX_MOVES = 3;
 
@@ -135,7 +138,7 @@ class PoolInvoker implements Invoker {
     const { lease, plan, outcome, timedOut } = await this.#runSomewhere(request, progress);
     record.output = outputOf(outcome);
     try {
-      const usage = outcome.kind === 'lost' ? await this.#lastUsage(lease.sandbox) : undefined;
+      const usage = outcome.kind === 'lost' ? await this.#lastUsage(lease.sandbox, outcome.oomKillsBefore) : undefined;
       record.maxMemoryUsed = peakOf(outcome) ?? usage?.peakBytes;
       const { timeoutMs, memoryBytes, responseLimit } = plan.settings;
       const done = resultOf(outcome, {
@@ -153,7 +156,6 @@ class PoolInvoker implements Invoker {
         maxMemoryUsed: record.maxMemoryUsed,
       };
     } finally {
-      noteOomKills(lease.sandbox, outcome);
       lease.release(keepAfter(outcome, plan.settings.isolation) ? 'keep' : 'discard');
     }
   }
@@ -251,19 +253,23 @@ class PoolInvoker implements Invoker {
     }
   }
 
-  /** What the host counted for a sandbox that is gone; its OOM kills since its last call only. */
-  async #lastUsage(sandbox: Sandbox): Promise<MemoryUsage | undefined> {
-    if (sandbox.containerId === undefined) return undefined;
+  /**
+   * What was counted for a sandbox that is gone; kills for memory since the call began only. The kernel's figures go
+   * with the container: after that, the engine's word counts, if the sandbox had no such kill before (docs/protocol.md).
+   */
+  async #lastUsage({ id, containerId, death }: Sandbox, oomKillsBefore: number): Promise<Partial<MemoryUsage>> {
+    if (containerId === undefined) return {};
     try {
-      const usage = await this.#deps.memoryUsage(sandbox.containerId);
-      return usage && { ...usage, oomKills: Math.max(0, usage.oomKills - sandbox.oomKills) };
+      const usage = await this.#deps.memoryUsage(containerId);
+      if (usage) return { ...usage, oomKills: Math.max(0, usage.oomKills - oomKillsBefore) };
     } catch (error) {
-      this.#options.logger.debug(
-        { sandbox: sandbox.id, reason: messageOf(error) },
-        'no memory figures of a lost sandbox',
-      );
-      return undefined;
+      this.#options.logger.debug({ sandbox: id, reason: messageOf(error) }, 'no memory figures of a lost sandbox');
     }
+    if (death === undefined || oomKillsBefore > 0) return {};
+    const late = deferred<undefined>();
+    const timer = this.#options.clock.after(DEATH_GRACE_MS, () => late.resolve(undefined));
+    const how = await Promise.race([death, late.promise]).finally(() => timer.cancel());
+    return how?.oom ? { oomKills: 1 } : {};
   }
 
   #wrap(error: unknown, request: InvocationRequest, progress: Progress): WorkerFrontError {
@@ -289,9 +295,4 @@ function keepAfter(outcome: InvocationOutcome, isolation: Isolation): boolean {
 
 function anySignal(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
   return other ? AbortSignal.any([one, other]) : one;
-}
-
-/** Kills that were reported with an outcome, so that they do not explain a later loss. */
-function noteOomKills(sandbox: Sandbox, outcome: InvocationOutcome): void {
-  if (outcome.kind !== 'lost') sandbox.oomKills += oomKillsOf(outcome);
 }

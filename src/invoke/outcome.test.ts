@@ -35,6 +35,7 @@ const lost = (started = true, reason = 'the socket closed'): InvocationOutcome =
   kind: 'lost',
   reason,
   started,
+  oomKillsBefore: 0,
   logs,
 });
 
@@ -129,6 +130,20 @@ describe('resultOf', () => {
     expect(judge(lost(true))?.message).toContain('it is not known how far the call came');
     expect(judge(lost(false))?.message).toContain('it did not run');
     expect(judge(lost(true, ''))?.message).not.toContain('()');
+  });
+});
+
+describe('the details of out_of_memory', () => {
+  it('have the kernel’s count', () => {
+    expect(judge(failed('exit', { signal: 'SIGKILL', oomKills: 2 }))?.details).toEqual({
+      memoryBytes: limits.memoryBytes,
+      oomKills: 2,
+    });
+  });
+
+  it('have what the language said', () => {
+    const said = { errorType: 'MemoryError', message: 'm', trace: ['at x'] };
+    expect(judge(failed('memory', said))?.details).toEqual({ memoryBytes: limits.memoryBytes, ...said });
   });
 });
 

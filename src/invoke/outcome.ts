@@ -27,7 +27,7 @@ type Done = Extract<InvocationOutcome, { kind: 'done' }>;
 export function resultOf(outcome: InvocationOutcome, circumstances: Circumstances): Done {
   const { limits, timedOut } = circumstances;
   const oomKills = outcome.kind === 'lost' ? (circumstances.oomKills ?? 0) : oomKillsOf(outcome);
-  if (oomKills > 0) throw outOfMemory(limits);
+  if (oomKills > 0) throw outOfMemory(limits, { oomKills });
   switch (outcome.kind) {
     case 'done':
       if (outcome.result.length > limits.responseLimit) throw tooLarge(limits, undefined);
@@ -87,7 +87,7 @@ function failureError(failure: Failure, limits: Limits, timedOut: boolean): Work
         { exitCode, signal },
       );
     case 'memory':
-      return outOfMemory(limits);
+      return outOfMemory(limits, { errorType, message, trace, exitCode, signal });
     case 'timeout':
       return timeout(limits);
     case 'too_large':
@@ -114,11 +114,12 @@ function timeout({ timeoutMs }: Limits): WorkerFrontError {
   );
 }
 
-function outOfMemory({ memoryBytes }: Limits): WorkerFrontError {
+/** `evidence`: the kernel's count of kills, or what the language said. */
+function outOfMemory({ memoryBytes }: Limits, evidence: Record<string, unknown>): WorkerFrontError {
   return error(
     'out_of_memory',
     `the function needs more than its ${mebibytes(memoryBytes)} of memory (/tmp counts); set 'memory' in config.json`,
-    { memoryBytes },
+    { memoryBytes, ...evidence },
   );
 }
 

@@ -32,7 +32,8 @@ export class Lease {
   async run(call: StartRequest, event: Uint8Array): Promise<InvocationOutcome> {
     const channel: SandboxChannel | undefined = this.sandbox.channel;
     if (channel && !this.sandbox.ending) return channel.start(call, event);
-    return { kind: 'lost', reason: this.sandbox.lostReason, started: false, logs: { pieces: [], droppedBytes: 0 } };
+    const logs = { pieces: [], droppedBytes: 0 };
+    return { kind: 'lost', reason: this.sandbox.lostReason, started: false, oomKillsBefore: 0, logs };
   }
 
   cancel(id: string, reason: CancelReason): void {

@@ -1,5 +1,6 @@
 import type { SandboxChannel } from '../channel/channel.ts';
 import type { Reservation } from './budget.ts';
+import type { Death } from './deaths.ts';
 import type { ContainerPlan, SandboxPlan } from './plan.ts';
 import { ENDING, MOVES, type SandboxState } from './states.ts';
 
@@ -44,9 +45,9 @@ export class Sandbox {
   origin: 'cold' | 'stem' = 'cold';
   /** Why it is `lost`, for the log and the caller. */
   lostReason = '';
-  /** Kernel OOM kills seen so far. */
-  oomKills = 0;
-  /** Frees what is on the host: channel folder and container. Idempotent. */
+  /** Resolves when the engine says that the container has ended; never rejects. */
+  death: Promise<Death> | undefined;
+  /** Frees what is on the host: channel folder and container. Idempotent, never rejects. */
   destroy: () => Promise<void> = async () => undefined;
   #state: SandboxState = 'creating';
 

@@ -47,8 +47,8 @@ export class FakeChannel {
     this.outcome.resolve({ kind: 'failed', failure: failure as never, logs: LOGS });
   }
 
-  lose(reason: string, started = true): void {
-    this.outcome.resolve({ kind: 'lost', reason, started, logs: LOGS });
+  lose(reason: string, started = true, oomKillsBefore = 0): void {
+    this.outcome.resolve({ kind: 'lost', reason, started, oomKillsBefore, logs: LOGS });
   }
 }
 

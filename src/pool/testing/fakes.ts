@@ -64,7 +64,8 @@ class FakeChannel {
   }
 
   start(): Promise<InvocationOutcome> {
-    return Promise.resolve({ kind: 'lost', reason: '', started: false, logs: { pieces: [], droppedBytes: 0 } });
+    const logs = { pieces: [], droppedBytes: 0 };
+    return Promise.resolve({ kind: 'lost', reason: '', started: false, oomKillsBefore: 0, logs });
   }
 
   close(): Promise<void> {
