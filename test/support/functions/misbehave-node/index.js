@@ -1,6 +1,7 @@
 // Does what the event's `do` says: every way in which a handler can go wrong while it runs.
 const { spawn, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
+const net = require('node:net');
 
 const MIB = 2 ** 20;
 const kept = [];
@@ -21,12 +22,22 @@ const actions = {
     }),
   'never-settles': () => new Promise(() => {}),
   value: (event) => event.value,
-  exit: () => {
-    process.exit(3);
+  exit: ({ code = 3 }) => {
+    process.exit(code);
   },
   die: () => {
     process.kill(process.pid, 'SIGKILL');
     return new Promise(() => {});
+  },
+  segfault: () => {
+    process.kill(process.pid, 'SIGSEGV');
+    return new Promise(() => {});
+  },
+  hang: () => new Promise(() => {}),
+  tell,
+  show: ({ text }) => {
+    console.log(text);
+    return 'shown';
   },
   eat: () => {
     for (;;) kept.push(Buffer.alloc(8 * MIB, 'x'));
@@ -35,8 +46,34 @@ const actions = {
     const code = 'const kept = []; for (let n = 0; n < 100; n++) kept.push(Buffer.alloc(8 * 2 ** 20, "x"));';
     return { childSignal: spawnSync(process.execPath, ['-e', code]).signal };
   },
+  grow: ({ mib, tmp }) => {
+    if (tmp) fillTmp();
+    return Buffer.alloc(mib * MIB, 'x').length;
+  },
+  'eat-in-child-and-throw': () => {
+    throw new Error(`the child ended by ${actions['eat-in-child']().childSignal}`);
+  },
+  'eat-in-child-and-exit': () => {
+    actions['eat-in-child']();
+    process.exit(4);
+  },
+  // Grows without end when the call has ended.
+  'leave-eater': () => {
+    spawn('sh', ['-c', 'sleep 1; head -c 1000000000 /dev/zero | tail -n 1'], { stdio: 'ignore' }).unref();
+    return 'left';
+  },
+  'eat-address-space': () => new ArrayBuffer(2 ** 42).byteLength,
+  'overfill-tmp': () => {
+    const file = fs.openSync('/tmp/filled', 'w');
+    try {
+      for (;;) fs.writeSync(file, Buffer.alloc(MIB, 'x'));
+    } finally {
+      fs.closeSync(file);
+      fs.rmSync('/tmp/filled');
+    }
+  },
   'eat-heap': () => {
-    for (;;) kept.push(Array.from({ length: 1000 }, (_, n) => ({ n })));
+    for (;;) kept.push(Array.from({ length: MIB }, () => 0));
   },
   'fill-tmp': fillTmp,
   'fill-tmp-and-eat': () => {
@@ -76,6 +113,16 @@ const actions = {
   },
   recurse: (event) => [actions.recurse(event)],
 };
+
+/** Tells the test (test/support/beacon.ts) that it runs, waits for the test's word, and goes on with `then`. */
+async function tell(event) {
+  const { sandbox } = JSON.parse(fs.readFileSync('/run/worker-front/sandbox.json', 'utf8'));
+  const beacon = net.connect('/run/worker-front/beacon.sock');
+  beacon.write(`${JSON.stringify({ sandbox, word: event.word })}\n`);
+  let word = '';
+  for await (const piece of beacon) word += piece;
+  return event.then ? actions[event.then](event) : word.trim();
+}
 
 function fillTmp() {
   const file = fs.openSync('/tmp/filled', 'w');
