@@ -1,5 +1,5 @@
 import type { Reply, TestNode } from '../support/node.ts';
-import type { Span } from './histories.ts';
+import { overlaps, type Span } from './histories.ts';
 import type { Ledger } from './ledger.ts';
 import type { OperateStep } from './plan.ts';
 
@@ -87,7 +87,9 @@ export class Operator {
     const span = { from: performance.now(), to: Infinity };
     const { status, body } = await this.#node.get(name === undefined ? '/prepare' : `/prepare?name=${name}`);
     span.to = performance.now();
-    if (status === 200 || this.#mayBeMissing(name, body.Code, span)) return;
+    // What is prepared may be evicted the moment it is ready.
+    const evicted = body.Code === 'sandbox_lost' && this.#ledger.evictions.some((eviction) => overlaps(eviction, span));
+    if (status === 200 || evicted || this.#mayBeMissing(name, body.Code, span)) return;
     this.#complain(`prepare ${name ?? 'all'}`, { status, body });
   }
 
