@@ -118,6 +118,7 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
       settings: () => live.current,
       plans,
       queueLimit: () => live.current.queueLimit,
+      cancelGraceMs: () => live.current.cancelGrace * 1000,
       clock,
       logger: logger.child({ part: 'invoke' }),
     },

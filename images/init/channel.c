@@ -16,9 +16,10 @@
 /* So much may wait for the daemon before output and results are not read any more. */
 #define FULL (256u * 1024u)
 
-enum { TYPE, ID, VERSION, ISOLATION, CONCURRENCY, SPARES, RESULT_LIMIT, LOG_LIMIT, FIELDS };
+enum { TYPE, ID, VERSION, ISOLATION, CONCURRENCY, SPARES, RESULT_LIMIT, LOG_LIMIT, GRACE, FIELDS };
 static const char *const KEYS[FIELDS] = {"type",        "id",     "version",     "isolation",
-                                         "concurrency", "spares", "resultLimit", "logLimit"};
+                                         "concurrency", "spares", "resultLimit", "logLimit",
+                                         "graceMs"};
 
 static int dial(void) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -154,7 +155,7 @@ static bool on_frame(size_t header_len, size_t body_len) {
   }
   sandbox.heard = true;
   if (body_len > 0) end_sandbox(EXIT_PROTOCOL, "a body where there is none");
-  if (json_equals(f[TYPE], "cancel")) invocation_cancel(f[ID]);
+  if (json_equals(f[TYPE], "cancel")) invocation_cancel(f[ID], json_whole(f[GRACE], 0));
   else if (json_equals(f[TYPE], "load")) on_load(header, header_len, f);
   else if (json_equals(f[TYPE], "stop")) end_sandbox(0, NULL);
   else end_sandbox(EXIT_PROTOCOL, "a frame of unknown type");

@@ -84,6 +84,7 @@ struct invocation {
   size_t log_sent;
   uint64_t log_dropped;
   bool cancelled;        /* the runtime is being killed for it, or (concurrency) it was answered already */
+  int64_t kill_at;       /* end of its grace period; 0: it has none */
   int64_t cancel_answer; /* when `failed` is sent at the latest */
 };
 
@@ -150,7 +151,8 @@ struct failure;
 struct invocation *invocation_find(const char *id, size_t len);
 /* Finds a process for it; the caller passes the frame on to that one's link. */
 struct runtime *invocation_start(struct slice id);
-void invocation_cancel(struct slice id);
+/* With a `grace` (ms) above 0 its process gets SIGTERM first. */
+void invocation_cancel(struct slice id, long long grace);
 /* The runtime's own answer. `fields` are those of the frame (see link.c). */
 void invocation_done(struct invocation *i, double duration, void *body, size_t len, void *own);
 struct failure {

@@ -1,4 +1,5 @@
 #define _GNU_SOURCE
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,7 +191,17 @@ void invocations_died(struct runtime *r) {
   }
 }
 
-void invocation_cancel(struct slice id) {
+/* Ends it now: with a concurrency of 1 it is all that its runtime does. */
+static void kill_cancelled(struct invocation *i) {
+  i->cancelled = true;
+  i->kill_at = 0;
+  i->cancel_answer = now_ms() + CANCEL_MS;
+  runtime_kill(i->runtime);
+  if (sandbox.isolation == ISOLATION_PROCESS) processes_kill_strangers(false);
+  else processes_kill_all();
+}
+
+void invocation_cancel(struct slice id, long long grace) {
   struct invocation *i = valid_id(id) ? invocation_find(id.at + 1, id.len - 2) : NULL;
   if (i == NULL || i->cancelled) return;
   if (sandbox.concurrency > 1) {
@@ -201,16 +212,18 @@ void invocation_cancel(struct slice id) {
     i->cancelled = true;
     return;
   }
-  i->cancelled = true;
-  i->cancel_answer = now_ms() + CANCEL_MS;
-  runtime_kill(i->runtime);
-  if (sandbox.isolation == ISOLATION_PROCESS) processes_kill_strangers(false);
-  else processes_kill_all();
+  if (grace <= 0) {
+    kill_cancelled(i);
+  } else if (i->kill_at == 0) {
+    i->kill_at = now_ms() + grace;
+    if (i->runtime->pid > 0) kill(i->runtime->pid, SIGTERM);
+  }
 }
 
 void invocations_tick(int64_t now) {
   for (struct invocation *i = sandbox.invocations, *next; i; i = next) {
     next = i->next;
+    if (i->kill_at != 0 && now >= i->kill_at) kill_cancelled(i);
     if (i->cancel_answer == 0 || now < i->cancel_answer) continue;
     answer_cancelled(i);
     /* With process isolation the next start waits until it has died (spares.c). */
@@ -222,5 +235,6 @@ int64_t invocations_next(void) {
   int64_t next = INT64_MAX;
   for (struct invocation *i = sandbox.invocations; i; i = i->next)
     if (i->cancel_answer != 0 && i->cancel_answer < next) next = i->cancel_answer;
+    else if (i->kill_at != 0 && i->kill_at < next) next = i->kill_at;
   return next;
 }

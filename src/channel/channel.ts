@@ -172,9 +172,12 @@ export class SandboxChannel {
     return running.outcome.promise;
   }
 
-  /** Asks for the end of an invocation; its outcome follows as `failed` of kind `timeout`. Unknown ids are ignored. */
-  cancel(id: string, reason: CancelReason): void {
-    if (this.#running.has(id)) this.#send({ type: 'cancel', id, reason });
+  /**
+   * Asks for the end of an invocation; its outcome follows as `failed` of kind `timeout`. With `graceMs` its process gets
+   * SIGTERM first, and the outcome may be any until then. Unknown ids are ignored.
+   */
+  cancel(id: string, reason: CancelReason, graceMs = 0): void {
+    if (this.#running.has(id)) this.#send({ type: 'cancel', id, reason, ...(graceMs > 0 && { graceMs }) });
   }
 
   /** Asks the sandbox to end itself; `closed` follows. */

@@ -224,6 +224,7 @@ export function toConfig(raw: RawSettings, host: Host): Config {
       queueTimeout: settings.QUEUE_TIMEOUT,
       buildTimeout: settings.BUILD_TIMEOUT,
       initTimeout: settings.INIT_TIMEOUT,
+      cancelGrace: settings.CANCEL_GRACE,
       functionTimeout: settings.FUNCTION_TIMEOUT,
       functionMemory: settings.FUNCTION_MEMORY,
       functionCpus: settings.FUNCTION_CPUS,

@@ -18,6 +18,7 @@ export interface LiveValues {
   queueTimeout: number;
   buildTimeout: number;
   initTimeout: number;
+  cancelGrace: number;
   functionTimeout: number;
   functionMemory: number;
   functionCpus: number;

@@ -100,6 +100,9 @@ export const settingsShape = {
   PARALLEL_DOWNLOADS: integer(1, 1000).default(8).describe('functions fetched from the code source at the same time'),
   BUILD_TIMEOUT: number(1, DAY).default(300).describe('seconds of an image build'),
   INIT_TIMEOUT: number(0.1, 3600).default(60).describe("seconds of a sandbox's start and the loading of its handler"),
+  CANCEL_GRACE: number(0, 900)
+    .default(2)
+    .describe('seconds between SIGTERM and the end of a call whose caller went away (cancelOnDisconnect)'),
   SHUTDOWN_TIMEOUT: number(0, 3600).default(30).describe('seconds that calls in flight get at shutdown'),
 
   FUNCTION_TIMEOUT: number(0.05, DAY).default(300).describe('seconds of one invocation'),

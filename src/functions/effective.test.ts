@@ -38,6 +38,7 @@ describe('effectiveSettings', () => {
       prewarm: 0,
       responseLimit: 6 * MIB,
       logLimit: 256 * 1024,
+      cancelOnDisconnect: false,
       digest: expect.stringMatching(/^[0-9a-f]{16}$/) as string,
     });
   });

@@ -35,6 +35,7 @@ export interface EffectiveSettings {
   prewarm: number;
   responseLimit: number;
   logLimit: number;
+  cancelOnDisconnect: boolean;
   /** Differs when anything above differs: sandboxes made for other settings are not used. */
   digest: string;
 }
@@ -60,6 +61,7 @@ export function effectiveSettings(manifest: Manifest, node: NodeDefaults): Effec
     prewarm: manifest.prewarm ?? 0,
     responseLimit: node.responseLimit,
     logLimit: node.logLimit,
+    cancelOnDisconnect: manifest.cancelOnDisconnect ?? false,
   } as const;
   return { ...settings, digest: createHash('sha256').update(JSON.stringify(settings)).digest('hex').slice(0, 16) };
 }

@@ -34,6 +34,7 @@ describe('parseManifest', () => {
         env: { LEVEL: 'debug', _x1: '' },
         network: 'none',
         prewarm: 1,
+        cancelOnDisconnect: false,
       }),
     ).toEqual({
       environment: 'python3.11',
@@ -47,6 +48,7 @@ describe('parseManifest', () => {
       env: { LEVEL: 'debug', _x1: '' },
       network: 'none',
       prewarm: 1,
+      cancelOnDisconnect: false,
     });
   });
 
@@ -107,6 +109,8 @@ describe('parseManifest', () => {
     [{ concurrency: 1.5, isolation: 'shared' }, 'concurrency'],
     [{ concurrency: 2 }, 'concurrency'],
     [{ concurrency: 2, isolation: 'process' }, 'concurrency'],
+    [{ cancelOnDisconnect: 'yes' }, 'cancelOnDisconnect'],
+    [{ cancelOnDisconnect: true, concurrency: 2, isolation: 'shared' }, 'cancelOnDisconnect'],
     [{ maxSandboxes: 0 }, 'maxSandboxes'],
     [{ maxSandboxes: 10_001 }, 'maxSandboxes'],
     [{ timeout: 0 }, 'timeout'],

@@ -25,6 +25,8 @@ export interface Manifest {
   env?: Record<string, string>;
   network?: Network;
   prewarm?: number;
+  /** A call whose caller goes away is stopped. */
+  cancelOnDisconnect?: boolean;
 }
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
@@ -66,6 +68,7 @@ const shape = {
   ),
   network: z.enum(NETWORKS),
   prewarm: whole(0, 1000),
+  cancelOnDisconnect: z.boolean(),
 } as const;
 const schema = z.strictObject(shape).partial().required({ environment: true });
 const KEYS = Object.keys(shape);
@@ -100,6 +103,9 @@ export function parseManifest(text: string): Manifest {
   }
   if (manifest.concurrency !== undefined && manifest.concurrency > 1 && manifest.isolation !== 'shared') {
     throw invalid('concurrency', "more than 1 needs isolation 'shared'");
+  }
+  if (manifest.cancelOnDisconnect && (manifest.concurrency ?? 1) > 1) {
+    throw invalid('cancelOnDisconnect', 'needs concurrency 1: one call cannot be stopped without those beside it');
   }
   return manifest;
 }

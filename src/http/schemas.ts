@@ -94,6 +94,7 @@ export const functionDetailSchema = z
         Isolation: z.enum(ISOLATIONS).nullable(),
         Concurrency: z.number().nullable(),
         MaxSandboxes: z.number().nullable(),
+        CancelOnDisconnect: z.boolean().nullable(),
         Timeout: z.number().nullable().meta({ description: 'Seconds.' }),
         Memory: z.number().nullable().meta({ description: 'Bytes.' }),
         Cpus: z.number().nullable(),

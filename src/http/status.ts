@@ -24,6 +24,8 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   response_too_large: 502,
   invalid_response: 502,
   sandbox_lost: 502,
+  // Nobody gets it; as nginx has it in its log.
+  cancelled: 499,
   code_source_error: 502,
   node_overloaded: 503,
   engine_unavailable: 503,

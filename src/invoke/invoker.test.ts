@@ -161,7 +161,7 @@ describe('a call that does not come to a sandbox', () => {
       caller.signal.throwIfAborted();
     };
     const error = await errorOf(h.invoker.invoke(h.request({ signal: caller.signal })));
-    expect(error).toMatchObject({ code: 'invalid_request', message: 'the caller went away' });
+    expect(error).toMatchObject({ code: 'cancelled', message: 'the caller went away; the call was not started' });
   });
 
   it('is not started when the caller went away just before; its sandbox is as good as new', async () => {
@@ -172,10 +172,62 @@ describe('a call that does not come to a sandbox', () => {
     expect(h.fates).toEqual(['unused']);
   });
 
+  describe('and whose manifest says cancelOnDisconnect', () => {
+    beforeEach(() => {
+      h.version = aVersion('one', { isolation: 'shared', timeout: 5, cancelOnDisconnect: true });
+    });
+
+    it('is told when the caller goes away, and stopped after its grace', async () => {
+      const caller = new AbortController();
+      const { reply, given } = await h.begin({ signal: caller.signal });
+      caller.abort();
+      expect(given.channel.cancelled).toEqual([{ id: 'i1', reason: 'cancelled', graceMs: 2000 }]);
+      given.channel.fail({ kind: 'timeout' });
+      expect(await errorOf(reply)).toMatchObject({ code: 'cancelled', message: expect.stringContaining('stopped') });
+      expect(h.invoker.record('i1')).toMatchObject({ state: 'failed', code: 'cancelled' });
+      expect(h.fates).toEqual(['discard']);
+      expect(h.clock.pending).toBe(0);
+    });
+
+    it('counts as it ended when it ends within its grace', async () => {
+      const caller = new AbortController();
+      const { reply, given } = await h.begin({ signal: caller.signal });
+      caller.abort();
+      given.channel.done('1');
+      await reply;
+      expect(h.invoker.record('i1')?.state).toBe('succeeded');
+      expect(h.fates).toEqual(['keep']);
+      expect(h.clock.pending).toBe(0);
+    });
+
+    it('loses its sandbox when that does not stop it', async () => {
+      const caller = new AbortController();
+      const { reply, given } = await h.begin({ signal: caller.signal });
+      caller.abort();
+      await h.clock.advance(2999);
+      expect(given.channel.closed).toBe(false);
+      await h.clock.advance(1);
+      expect(given.channel.closed).toBe(true);
+      expect((await errorOf(reply)).code).toBe('cancelled');
+    });
+
+    it('still has its deadline', async () => {
+      const caller = new AbortController();
+      const { reply, given } = await h.begin({ signal: caller.signal });
+      await h.clock.advance(4500);
+      caller.abort();
+      await h.clock.advance(500);
+      expect(given.channel.cancelled.map(({ reason }) => reason)).toEqual(['cancelled', 'timeout']);
+      given.channel.fail({ kind: 'timeout' });
+      expect((await errorOf(reply)).code).toBe('cancelled');
+    });
+  });
+
   it('goes on to its end when the caller goes away after the start', async () => {
     const caller = new AbortController();
     const { reply, given } = await h.begin({ signal: caller.signal });
     caller.abort();
+    expect(given.channel.cancelled).toEqual([]);
     given.channel.done('1');
     await reply;
     expect(h.invoker.record('i1')?.state).toBe('succeeded');
@@ -270,7 +322,9 @@ describe('a call of a function whose code is not here', () => {
     );
     expect(await errorOf(h.invoker.invoke(h.request()))).toMatchObject({ code: 'too_many_requests', retryAfter: 1 });
     caller.abort();
-    expect((await Promise.all(waiting)).map(({ message }) => message)).toEqual(Array(2).fill('the caller went away'));
+    expect((await Promise.all(waiting)).map(({ message }) => message)).toEqual(
+      Array(2).fill('the caller went away; the call was not started'),
+    );
     expect(h.places.taken).toBe(0);
   });
 

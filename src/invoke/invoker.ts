@@ -23,12 +23,15 @@ import type {
 import { loadError, resultOf } from './outcome.ts';
 import type { FunctionPlan, PlanSettings, Plans } from './plan.ts';
 import { newRecord, noteStart, outputOf, peakOf } from './record.ts';
+import { runCall } from './run-call.ts';
 
 export interface InvokerOptions {
   settings(): PlanSettings;
   plans: Plans;
   /** Calls of one function that may wait for its code (`QUEUE_LIMIT`). */
   queueLimit(): number;
+  /** Milliseconds that a call whose caller went away has before it is stopped (`CANCEL_GRACE`). */
+  cancelGraceMs(): number;
   clock: Clock;
   logger: Logger;
 }
@@ -61,8 +64,6 @@ export interface InvocationEnd {
   start: StartKind | undefined;
 }
 
-/** A sandbox that was asked to end an invocation and does not answer is ended itself after this. */
-const CANCEL_GRACE_MS = 1000;
 /** How long the engine is waited for, to tell how a lost sandbox ended: milliseconds after its channel. */
 const DEATH_GRACE_MS = 1000;
 /** A call whose sandbox was lost before it was started moves to another one, this often. */
@@ -135,11 +136,12 @@ class PoolInvoker implements Invoker {
   async #run(request: InvocationRequest, progress: Progress, began: number): Promise<InvocationResult> {
     const { clock } = this.#options;
     const { record, timings } = progress;
-    const { lease, plan, outcome, timedOut } = await this.#runSomewhere(request, progress);
+    const { lease, plan, outcome, timedOut, cancelled } = await this.#runSomewhere(request, progress);
     record.output = outputOf(outcome);
     try {
       const usage = outcome.kind === 'lost' ? await this.#lastUsage(lease.sandbox, outcome.oomKillsBefore) : undefined;
       record.maxMemoryUsed = peakOf(outcome) ?? usage?.peakBytes;
+      if (cancelled && outcome.kind !== 'done') throw callerGone('was stopped');
       const { timeoutMs, memoryBytes, responseLimit } = plan.settings;
       const done = resultOf(outcome, {
         limits: { timeoutMs, memoryBytes, responseLimit },
@@ -175,11 +177,14 @@ class PoolInvoker implements Invoker {
       }
       try {
         noteStart(progress.record, lease, version, plan);
-        const { outcome, timedOut, runMs } = await this.#runIn(lease, request, plan.settings.timeoutMs);
+        const { timeoutMs, cancelOnDisconnect } = plan.settings;
+        const limits = { timeoutMs, cancelOnDisconnect, cancelGraceMs: this.#options.cancelGraceMs() };
+        const { runMs, ...ran } = await runCall(lease, request, limits, this.#options.clock);
+        const { outcome } = ran;
         const unheard = outcome.kind === 'lost' && !outcome.started;
         if (!unheard || moves >= MAX_MOVES) {
           progress.timings.run = runMs;
-          return { lease, plan, outcome, timedOut };
+          return { lease, plan, ...ran };
         }
         lease.release('discard');
       } catch (error) {
@@ -234,25 +239,6 @@ class PoolInvoker implements Invoker {
     }
   }
 
-  /** Runs the call in a sandbox until its answer or its deadline. */
-  async #runIn(lease: Lease, request: InvocationRequest, timeoutMs: number) {
-    const { clock } = this.#options;
-    const began = clock.now();
-    let timedOut = false;
-    let timer = clock.after(timeoutMs, () => {
-      timedOut = true;
-      lease.cancel(request.id, 'timeout');
-      timer = clock.after(CANCEL_GRACE_MS, () => void lease.sandbox.channel?.close());
-    });
-    try {
-      const call = { id: request.id, deadlineMs: timeoutMs, requestId: request.requestId ?? null };
-      const outcome = await lease.run(call, request.event);
-      return { outcome, timedOut, runMs: clock.now() - began };
-    } finally {
-      timer.cancel();
-    }
-  }
-
   /**
    * What was counted for a sandbox that is gone; kills for memory since the call began only. The kernel's figures go
    * with the container: after that, the engine's word counts, if the sandbox had no such kill before (docs/protocol.md).
@@ -275,7 +261,7 @@ class PoolInvoker implements Invoker {
   #wrap(error: unknown, request: InvocationRequest, progress: Progress): WorkerFrontError {
     if (hasCode(error)) return loadError(error, progress.plan?.settings.memoryBytes ?? 0);
     if (request.signal?.aborted) {
-      return new WorkerFrontError('invalid_request', 'the caller went away', { cause: error });
+      return callerGone('was not started', error);
     }
     this.#options.logger.error({ err: error, function: request.name, invocation: request.id }, 'invocation failed');
     return new WorkerFrontError('internal_error', messageOf(error), { cause: error });
@@ -291,6 +277,10 @@ function keepAfter(outcome: InvocationOutcome, isolation: Isolation): boolean {
   if (outcome.kind === 'lost') return false;
   if (outcome.kind === 'done' || isolation === 'process') return true;
   return !ENDS_PROCESS.has(outcome.failure.kind);
+}
+
+function callerGone(what: string, cause?: unknown): WorkerFrontError {
+  return new WorkerFrontError('cancelled', `the caller went away; the call ${what}`, { cause });
 }
 
 function anySignal(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {

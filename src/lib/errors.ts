@@ -24,6 +24,7 @@ export const ERROR_CODES = [
   'response_too_large',
   'invalid_response',
   'sandbox_lost',
+  'cancelled',
   'code_source_error',
   'function_timeout',
   'init_timeout',

@@ -36,8 +36,8 @@ export class Lease {
     return { kind: 'lost', reason: this.sandbox.lostReason, started: false, oomKillsBefore: 0, logs };
   }
 
-  cancel(id: string, reason: CancelReason): void {
-    this.sandbox.channel?.cancel(id, reason);
+  cancel(id: string, reason: CancelReason, graceMs = 0): void {
+    this.sandbox.channel?.cancel(id, reason, graceMs);
   }
 
   /** Idempotent. */

@@ -106,6 +106,20 @@ describe('memory is shared by function', () => {
     expect([flooded.running.length, other.running.length]).toEqual([2, 1]);
   });
 
+  it('one that drains already is enough: no other goes for the same', async () => {
+    const h = harness({}, { budget: 300 });
+    const flooded = calls(h, 'flooded', { concurrency: 2 });
+    await flooded.send(20);
+    expect(flooded.running).toHaveLength(6);
+    await calls(h, 'other').send(1);
+    // One call of each sandbox; the second of each goes on.
+    for (let sandbox = 0; sandbox < 3; sandbox++) {
+      flooded.running.splice(sandbox, 1)[0]?.release('keep');
+      await settle();
+    }
+    expect(h.pool.countByState()).toMatchObject({ draining: 1, busy: 2 });
+  });
+
   it('functions take turns when there are more of them than places', async () => {
     const h = harness({}, { budget: 100 });
     const a = calls(h, 'a');

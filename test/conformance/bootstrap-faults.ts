@@ -115,6 +115,50 @@ export function describeFaults(language: Language, makeFixture: () => BootstrapF
       expect(await sandbox.started.exited).toBe(RUNTIME_ENDED);
     });
 
+    test.each(['shared', 'process'] as const)('with a grace period tells the handler first: %s', async (isolation) => {
+      const sandbox = await fixture.loaded({ isolation });
+      const seen = sandbox.printed('working\n');
+      const { id, outcome } = sandbox.begin('tidy');
+      await seen;
+      sandbox.channel.cancel(id, 'cancelled', 60_000);
+      const ended = await outcome;
+      expect(failureOf(ended)).toMatchObject({ kind: 'exit' });
+      expect(textOf(ended.logs)).toBe('working\ntidied\n');
+      if (isolation === 'process') expect(valueOf(await sandbox.run('echo', { value: 1 }))).toBe(1);
+      else expect(await sandbox.started.exited).toBe(RUNTIME_ENDED);
+    });
+
+    test.each(['shared', 'process'] as const)('ends a deaf handler after its grace period: %s', async (isolation) => {
+      const sandbox = await fixture.loaded({ isolation });
+      const seen = sandbox.printed('deaf\n');
+      const { id, outcome } = sandbox.begin('deaf');
+      await seen;
+      const asked = performance.now();
+      sandbox.channel.cancel(id, 'cancelled', 300);
+      expect(failureOf(await outcome)).toMatchObject({ kind: 'timeout' });
+      expect(performance.now() - asked).toBeGreaterThan(290);
+      if (isolation === 'process') expect(valueOf(await sandbox.run('echo', { value: 1 }))).toBe(1);
+    });
+
+    test('at the deadline ends the grace period', async () => {
+      const sandbox = await fixture.loaded();
+      const seen = sandbox.printed('deaf\n');
+      const { id, outcome } = sandbox.begin('deaf');
+      await seen;
+      sandbox.channel.cancel(id, 'cancelled', 60_000);
+      sandbox.channel.cancel(id, 'timeout');
+      expect(failureOf(await outcome)).toMatchObject({ kind: 'timeout' });
+    });
+
+    test('ends a handler at once that does not handle SIGTERM, whatever the grace period', async () => {
+      const sandbox = await fixture.loaded();
+      const seen = sandbox.printed('hanging\n');
+      const { id, outcome } = sandbox.begin('hang');
+      await seen;
+      sandbox.channel.cancel(id, 'cancelled', 60_000);
+      expect(failureOf(await outcome)).toMatchObject({ kind: 'exit', ...language.terminated });
+    });
+
     test('of an invocation that has ended is ignored', async () => {
       const sandbox = await fixture.loaded();
       const { id, outcome } = sandbox.begin('echo', { value: 1 });

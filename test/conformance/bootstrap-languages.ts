@@ -12,6 +12,8 @@ export interface Language {
   ownFrames: RegExp;
   /** How `dies` ends. */
   death: { signal: string } | { exitCode: number };
+  /** How a process ends that does not handle SIGTERM. */
+  terminated: { signal: string } | { exitCode: number };
   /** What the names of things that are not there look like in the message. */
   missing: { module: RegExp; function: RegExp };
 }
@@ -32,6 +34,7 @@ export const LANGUAGES: Record<Language['name'], Language> = {
     traceLine: /main\.py", line \d+, in deep/,
     ownFrames: /bootstrap\.py|importlib/,
     death: { signal: 'SIGKILL' },
+    terminated: { signal: 'SIGTERM' },
     missing: { module: /nothing/, function: /nothing/ },
   },
   nodejs: {
@@ -49,6 +52,7 @@ export const LANGUAGES: Record<Language['name'], Language> = {
     traceLine: /at deep .*index\.cjs:\d+/,
     ownFrames: /bootstrap\.cjs|invocation\.cjs|handler\.cjs/,
     death: { signal: 'SIGKILL' },
+    terminated: { signal: 'SIGTERM' },
     missing: { module: /nothing/, function: /nothing/ },
   },
   java: {
@@ -66,6 +70,7 @@ export const LANGUAGES: Record<Language['name'], Language> = {
     traceLine: /at main\.Main\.deep\(Main\.java:\d+\)/,
     ownFrames: /workerfront\./,
     death: { exitCode: 9 },
+    terminated: { exitCode: 143 },
     missing: { module: /Nothing/, function: /nothing/ },
   },
 };

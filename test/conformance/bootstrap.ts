@@ -21,6 +21,8 @@
  * | `stdin` | - | reads stdin to its end, returns the text |
  * | `hang` | - | prints `hanging\n`, flushes, never returns |
  * | `spin` | - | prints `spinning\n`, flushes, then burns CPU in the handler's own thread without end |
+ * | `tidy` | - | prints `working\n`, flushes, never returns; at SIGTERM it prints `tidied\n`, flushes, and ends its process |
+ * | `deaf` | - | prints `deaf\n`, flushes, never returns, and does not end at SIGTERM |
  * | `sleep` | `ms`, `value` | prints `begin <value>\n`, waits without blocking other invocations, prints `end <value>\n`, returns `value` |
  * | `link` | `base64` | writes these bytes to file descriptor 3 (the link) in one write; returns null |
  * | `closeLink` | - | closes file descriptor 3, then sleeps for ever |

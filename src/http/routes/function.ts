@@ -59,6 +59,7 @@ function manifestView(manifest: Manifest) {
     Concurrency: manifest.concurrency ?? null,
     MaxSandboxes: manifest.maxSandboxes ?? null,
     Timeout: manifest.timeout ?? null,
+    CancelOnDisconnect: manifest.cancelOnDisconnect ?? null,
     Memory: manifest.memoryBytes ?? null,
     Cpus: manifest.cpus ?? null,
     EnvNames: Object.keys(manifest.env ?? {}),

@@ -189,6 +189,7 @@ describe('/functions', () => {
         Isolation: null,
         Concurrency: null,
         MaxSandboxes: null,
+        CancelOnDisconnect: null,
         Timeout: 3,
         Memory: 2 ** 28,
         Cpus: null,

@@ -21,7 +21,7 @@ const LOGS = { pieces: [], droppedBytes: 0 };
 export class FakeChannel {
   readonly outcome = deferred<InvocationOutcome>();
   readonly started: { call: StartRequest; event: Uint8Array }[] = [];
-  readonly cancelled: { id: string; reason: CancelReason }[] = [];
+  readonly cancelled: { id: string; reason: CancelReason; graceMs?: number }[] = [];
   closed = false;
 
   start(call: StartRequest, event: Uint8Array): Promise<InvocationOutcome> {
@@ -29,8 +29,8 @@ export class FakeChannel {
     return this.outcome.promise;
   }
 
-  cancel(id: string, reason: CancelReason): void {
-    this.cancelled.push({ id, reason });
+  cancel(id: string, reason: CancelReason, graceMs = 0): void {
+    this.cancelled.push({ id, reason, ...(graceMs > 0 && { graceMs }) });
   }
 
   async close(): Promise<void> {
@@ -83,6 +83,7 @@ export class InvokerHarness {
       settings: () => this.settings,
       plans: new Plans(undefined),
       queueLimit: () => 2,
+      cancelGraceMs: () => 2000,
       clock: this.clock,
       logger: silentLogger,
     },

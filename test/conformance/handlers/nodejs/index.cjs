@@ -44,6 +44,19 @@ const behaviours = {
     console.log('hanging');
     return forever();
   },
+  tidy: () => {
+    process.once('SIGTERM', () => {
+      fs.writeSync(1, 'tidied\n');
+      process.exit(0);
+    });
+    console.log('working');
+    return forever();
+  },
+  deaf: () => {
+    process.on('SIGTERM', () => {});
+    console.log('deaf');
+    return forever();
+  },
   spin: () => {
     console.log('spinning');
     for (;;);

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,17 @@ def spin():
     print("spinning", flush=True)
     while True:
         pass
+
+
+def on_sigterm(do, text):
+    signal.signal(signal.SIGTERM, do)
+    wait_for_ever(text)
+
+
+def tidy(*_):
+    # Not print: the signal may have come in the middle of one.
+    os.write(1, b"tidied\n")
+    os._exit(0)
 
 
 def sleep(event):
@@ -109,6 +121,10 @@ def lambda_handler(event, context):
             return sys.stdin.read()
         case "hang":
             return wait_for_ever("hanging")
+        case "tidy":
+            return on_sigterm(tidy, "working")
+        case "deaf":
+            return on_sigterm(signal.SIG_IGN, "deaf")
         case "spin":
             return spin()
         case "sleep":

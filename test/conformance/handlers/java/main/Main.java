@@ -49,6 +49,23 @@ public class Main {
       case "hang":
         System.out.println("hanging");
         return forever();
+      case "tidy":
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+          System.out.println("tidied");
+          System.out.flush();
+        }));
+        System.out.println("working");
+        return forever();
+      case "deaf":
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+          try {
+            Thread.sleep(600_000);
+          } catch (InterruptedException interrupted) {
+            Thread.currentThread().interrupt();
+          }
+        }));
+        System.out.println("deaf");
+        return forever();
       case "spin":
         System.out.println("spinning");
         return spin();
