@@ -34,7 +34,6 @@ export class SandboxMaker {
   async make(plan: SandboxPlan, startable: Startable): Promise<Sandbox> {
     const stem = startable.layers && this.#deps.stems.take(plan);
     if (stem) {
-      stem.reservation.resize(plan.limits.memoryBytes);
       const ready = await this.#fromStem(stem, plan, startable);
       if (ready) return ready;
     }

@@ -81,7 +81,7 @@ export class Starter {
     while (this.#places < this.#options.maxStarts) {
       const group = this.#neediest(withoutRoom);
       if (!group?.startable) break;
-      if (this.#makeRoom(this.#deps.stems.extraBytes(group.plan), group)) this.#begin(group, group.startable, false);
+      if (this.#makeRoom(this.#extraBytes(group), group)) this.#begin(group, group.startable, false);
       else withoutRoom.add(group);
     }
     const looked = this.#places < this.#options.maxStarts;
@@ -99,7 +99,7 @@ export class Starter {
    */
   yields(owner: SandboxGroup, sandbox: Sandbox): boolean {
     if (this.#starved.size === 0) return false;
-    const { budget, removals, stems } = this.#deps;
+    const { budget, removals } = this.#deps;
     const now = this.#options.clock.now();
     let coming = budget.limit - budget.used + removals.pendingBytes;
     for (const leaving of this.#yielding) {
@@ -107,7 +107,7 @@ export class Starter {
       else coming += leaving.reservation.bytes;
     }
     for (const asking of this.#starved) {
-      const wanted = stems.extraBytes(asking.plan);
+      const wanted = this.#extraBytes(asking);
       if (asking === owner || !asking.wantsStart) continue;
       if (coming >= wanted) {
         coming -= wanted;
@@ -136,6 +136,11 @@ export class Starter {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#starts);
+  }
+
+  /** What has to be free in the budget before the group's next sandbox is made. */
+  #extraBytes({ plan, startable }: SandboxGroup): number {
+    return startable?.layers ? this.#deps.stems.extraBytes(plan) : plan.limits.memoryBytes;
   }
 
   /** Of the functions whose callers wait, the one that has the least memory: so a flooded one leaves room for others. */

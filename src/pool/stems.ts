@@ -65,21 +65,23 @@ export class Stems {
     this.#deps = deps;
   }
 
-  /** A ready stem that fits the plan. Remembers that this kind is in use. */
+  /** A ready stem that fits the plan, with the plan's memory reserved. Remembers that this kind is in use. */
   take(plan: SandboxPlan): Sandbox | undefined {
     const kind = this.note(plan);
     const sandbox = kind?.ready.pop();
     if (sandbox) {
       // Not before: one that starts and dies idle must not be started twice a second for ever.
       kind?.backoff.succeeded();
+      // Before others are started in its place: they must not be given the same memory.
+      sandbox.reservation.resize(plan.limits.memoryBytes);
       this.#deps.changed();
     }
     return sandbox;
   }
 
-  /** How much more memory a sandbox of the plan takes from the budget when it is made now. */
+  /** How much more memory a sandbox of the plan takes from the budget when it is made now, of a stem if there is one. */
   extraBytes(plan: SandboxPlan): number {
-    const ready = this.#kinds.get(kindKey(plan))?.ready.at(-1);
+    const ready = this.#options.count() > 0 ? this.#kinds.get(kindKey(plan))?.ready.at(-1) : undefined;
     return plan.limits.memoryBytes - (ready?.reservation.bytes ?? 0);
   }
 

@@ -88,7 +88,12 @@ export interface PendingLaunch {
 /** Everything around a pool, in the hands of the test. */
 export function poolHarness(
   settings: Partial<PoolSettings> = {},
-  more: { budget?: number; maxStarts?: number; startable?: Partial<Startable>; nodeQueueLimit?: number } = {},
+  more: {
+    budget?: number;
+    maxStarts?: number;
+    startable?: Partial<Startable> | ((plan: SandboxPlan) => Partial<Startable>);
+    nodeQueueLimit?: number;
+  } = {},
 ) {
   const clock = new ManualClock();
   const launches: PendingLaunch[] = [];
@@ -194,7 +199,7 @@ export function poolHarness(
             layers: undefined,
             built: false,
             buildMs: 0,
-            ...more.startable,
+            ...(typeof more.startable === 'function' ? more.startable(plan) : more.startable),
           };
         }
         const result = deferred<Startable>();
