@@ -38,6 +38,7 @@ export async function addToken(
       sha256: digest.toString('hex'),
       roles,
       ...(functions.length > 0 && { functions }),
+      // oxlint-disable-next-line no-restricted-globals -- for people
       created: new Date().toISOString(),
     };
     return { tokens: [...tokens, record], result: tokens.length === 0 };

@@ -153,6 +153,7 @@ export function createBundleStore(root: string, log: Logger): BundleStore {
     },
 
     async saveUse(bundle) {
+      // oxlint-disable-next-line no-restricted-globals -- a time of a file
       const used = new Date(bundle.usedAt);
       await utimes(metaOf(bundle.name, bundle.version), used, used);
     },

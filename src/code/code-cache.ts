@@ -1,6 +1,7 @@
 import PQueue from 'p-queue';
 import { messageOf, systemCode, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import { steadyWallTime } from '../lib/steady-time.ts';
 import type { Bundle } from './bundle.ts';
 import { BundleIndex, type IndexEntry } from './bundle-index.ts';
 import { createBundleStore, type StoredBundle } from './bundle-store.ts';
@@ -28,7 +29,7 @@ export interface CodeCacheDeps {
    * rejects, or the bundle is leased meanwhile, the bundle stays.
    */
   onEvict?(bundle: Bundle): Promise<void> | void;
-  /** Wall clock, ms since 1970: recency is kept over restarts. */
+  /** Wall time that never jumps, ms since 1970: recency is kept over restarts. For tests. */
   now?: () => number;
 }
 
@@ -76,7 +77,7 @@ export interface CodeCache extends AsyncDisposable {
 
 /** Finds the bundles of earlier runs, then resolves. Rejects with `invalid_setting` when the folder cannot be used. */
 export async function openCodeCache(options: CodeCacheOptions, deps: CodeCacheDeps): Promise<CodeCache> {
-  const { source, log, now = Date.now } = deps;
+  const { source, log } = deps;
   const store = createBundleStore(options.root, log);
   const index = new BundleIndex();
   const flights = new Flights<Fetched>();
@@ -93,6 +94,7 @@ export async function openCodeCache(options: CodeCacheOptions, deps: CodeCacheDe
       cause: error,
     });
   });
+  const now = deps.now ?? steadyWallTime(Math.max(0, ...found.map(({ usedAt }) => usedAt)));
   for (const bundle of found.sort((a, b) => a.usedAt - b.usedAt)) index.add(bundle);
   log.info({ bundles: index.all().length, bytes: index.totalBytes }, 'bundles found');
 

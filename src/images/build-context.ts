@@ -19,6 +19,7 @@ export interface ContextEntry {
 }
 
 /** The same for every build, so that equal files give equal contexts. 1980 is the oldest time that zip files can hold. */
+// oxlint-disable-next-line no-restricted-globals -- a constant
 const MODIFIED = new Date(Date.UTC(1980, 0, 1));
 
 /**

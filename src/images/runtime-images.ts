@@ -126,6 +126,7 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
         labels: {
           [IMAGE_LABELS.recipe]: name,
           [IMAGE_LABELS.digest]: digest,
+          // oxlint-disable-next-line no-restricted-globals -- compared over runs and daemons
           [IMAGE_LABELS.builtAt]: new Date().toISOString(),
           ...(recipe.runtime && { [IMAGE_LABELS.runtime]: name }),
         },
@@ -153,7 +154,9 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
       for (const name of Object.keys(RECIPES)) {
         const wanted = await describe(RECIPES[name] as Recipe);
         for (const state of await engine.listImages({ [IMAGE_LABELS.recipe]: name })) {
+          // oxlint-disable-next-line no-restricted-globals -- reads such a label
           const builtAt = Date.parse(state.labels[IMAGE_LABELS.builtAt] ?? '');
+          // oxlint-disable-next-line no-restricted-globals -- the age of a label of wall time
           if (Date.now() - builtAt < minAgeMs) continue;
           const outdated = state.labels[IMAGE_LABELS.digest] !== wanted.digest;
           const names = state.tags.filter((tag) => tag.startsWith(`${REPOSITORY}/${name}:`));

@@ -11,6 +11,7 @@ export function newRecord(request: InvocationRequest, timings: Timings): Invocat
     id: request.id,
     name: request.name,
     requestId: request.requestId,
+    // oxlint-disable-next-line no-restricted-globals -- for people
     startedAt: new Date().toISOString(),
     state: 'running',
     code: undefined,

@@ -26,6 +26,7 @@ export async function subscribe(
         path: '/events',
         query: {
           // The engine answers a moment before it starts to listen; with `since` it repeats what fell in between.
+          // oxlint-disable-next-line no-restricted-globals -- the engine compares with its own wall clock
           since: toSeconds(Date.now()),
           filters: labelFilter(labels, { type: ['container'], event: [...KINDS] }),
         },
