@@ -12,7 +12,7 @@ export interface Word {
   sandbox: string;
   word: string;
   /** The handler goes on. */
-  answer(text: string): void;
+  answer: (text: string) => void;
 }
 
 /** Hears handlers while they run, and holds them: no network is needed, only the sandboxes' channel folders. */

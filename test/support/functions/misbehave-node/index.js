@@ -114,14 +114,14 @@ const actions = {
   recurse: (event) => [actions.recurse(event)],
 };
 
-/** Tells the test (test/support/beacon.ts) that it runs, waits for the test's word, and goes on with `then`. */
+/** Tells the test (test/support/beacon.ts) that it runs, waits for the test's word, and goes on with `next`. */
 async function tell(event) {
   const { sandbox } = JSON.parse(fs.readFileSync('/run/worker-front/sandbox.json', 'utf8'));
   const beacon = net.connect('/run/worker-front/beacon.sock');
   beacon.write(`${JSON.stringify({ sandbox, word: event.word })}\n`);
   let word = '';
   for await (const piece of beacon) word += piece;
-  return event.then ? actions[event.then](event) : word.trim();
+  return event.next ? actions[event.next](event) : word.trim();
 }
 
 function fillTmp() {

@@ -133,14 +133,14 @@ def hang(event):
 
 
 def tell(event):
-    """Tells the test (test/support/beacon.ts) that it runs, waits for the test's word, and goes on with `then`."""
+    """Tells the test (test/support/beacon.ts) that it runs, waits for the test's word, and goes on with `next`."""
     with open("/run/worker-front/sandbox.json") as file:
         sandbox = json.load(file)["sandbox"]
     with socket.socket(socket.AF_UNIX) as beacon:
         beacon.connect("/run/worker-front/beacon.sock")
         beacon.sendall(json.dumps({"sandbox": sandbox, "word": event["word"]}).encode() + b"\n")
         word = beacon.makefile().readline().strip()
-    return ACTIONS[event["then"]](event) if "then" in event else word
+    return ACTIONS[event["next"]](event) if "next" in event else word
 
 
 def show(event):

@@ -142,7 +142,7 @@ public class Main {
     return null;
   }
 
-  /** Tells the test (test/support/beacon.ts) that it runs, waits for the test's word, and goes on with `then`. */
+  /** Tells the test (test/support/beacon.ts) that it runs, waits for the test's word, and goes on with `next`. */
   private static Object tell(Map<String, Object> event) throws Exception {
     String settings = Files.readString(Path.of("/run/worker-front/sandbox.json"));
     String sandbox = settings.replaceAll(".*\"sandbox\":\"(\\w+)\".*", "$1");
@@ -157,7 +157,7 @@ public class Main {
         piece.clear();
       }
     }
-    return event.containsKey("then") ? act((String) event.get("then"), event) : word.toString().trim();
+    return event.containsKey("next") ? act((String) event.get("next"), event) : word.toString().trim();
   }
 
   private static Map<String, Object> fillTmp() throws IOException {
