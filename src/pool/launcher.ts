@@ -49,6 +49,11 @@ export interface LaunchRequest {
 }
 
 const LOG_TAIL_BYTES = 4096;
+/**
+ * Exit codes of a container that somebody else has ended, as an engine does that is stopped: killed (137), or asked to end
+ * (143; init goes with 0, in silence).
+ */
+const STOPPED: ReadonlySet<number> = new Set([0, 137, 143]);
 
 function fiveDigits(): string {
   return String(randomInt(100_000)).padStart(5, '0');
@@ -182,8 +187,8 @@ export class Launcher {
         details: { output },
       });
     }
-    if (output.trim() === '' && (how.exitCode === undefined || how.exitCode === 137)) {
-      return new WorkerFrontError('sandbox_lost', 'the sandbox was removed before it was ready');
+    if (output.trim() === '' && (how.exitCode === undefined || STOPPED.has(how.exitCode))) {
+      return new WorkerFrontError('sandbox_lost', 'the sandbox was stopped before it was ready');
     }
     return new WorkerFrontError(
       'init_failed',

@@ -9,6 +9,8 @@ export interface CallEnd {
   status: number;
   /** `ok`, or the reply's error code. */
   code: string;
+  /** What the reply said of a failure. */
+  message: string | undefined;
   retryAfter: string | null;
   result: unknown;
 }
@@ -78,6 +80,7 @@ function endOf(name: string, sentAt: number, reply: Reply | undefined): CallEnd 
     endedAt: performance.now(),
     status: reply?.status ?? 0,
     code,
+    message: reply?.body.Message,
     retryAfter: reply?.headers.get('retry-after') ?? null,
     result: reply?.body.Result,
   };

@@ -15,6 +15,8 @@ import { TEST_RUN } from './cli.ts';
 export interface PrivateEngineOptions {
   /** Containers go on running while the engine is stopped. */
   liveRestore?: boolean;
+  /** It comes up without the networks that were made on it, as after a loss of its data. */
+  forgetNetworks?: boolean;
 }
 
 /**
@@ -52,8 +54,10 @@ export async function privateEngine(options: PrivateEngineOptions = {}): Promise
   let engine: ChildProcess | undefined;
   let frozen = false;
 
-  const start = async ({ liveRestore = options.liveRestore ?? false }: PrivateEngineOptions = {}) => {
+  const start = async (how: PrivateEngineOptions = {}) => {
+    const { liveRestore, forgetNetworks } = { liveRestore: false, ...options, ...how };
     if (engine) throw new Error('the private engine runs already');
+    if (forgetNetworks) await runAsRoot(['rm', '-rf', at('data/network')]);
     removeStalePid(at('docker.pid'), 'dockerd');
     removeStalePid(at('exec/containerd/containerd.pid'), 'containerd');
     await writeFile(at('daemon.json'), JSON.stringify({ 'live-restore': liveRestore }));

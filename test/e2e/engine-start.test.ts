@@ -1,0 +1,128 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cli } from '../support/cli.ts';
+import { copyRuntime } from '../support/images.ts';
+import { eventually, functionSource, python, startNode } from '../support/node.ts';
+import { type PrivateEngine, privateEngine } from '../support/private-engine.ts';
+
+// The daemon is there before the engine, ends without it, or meets one that it cannot use.
+
+const HELLO = 'def lambda_handler(event, context):\n    return "hello"\n';
+
+describe('an engine that is not there', () => {
+  let engine: PrivateEngine;
+
+  beforeAll(async () => {
+    engine = await privateEngine({ liveRestore: true });
+    await copyRuntime(engine, 'python3.11');
+  });
+  afterAll(() => engine?.[Symbol.asyncDispose]());
+
+  it('is waited for: the node answers, then clears up what its killed predecessor left, and serves', async () => {
+    await using source = await functionSource({
+      ahead: python(HELLO, { prewarm: 1, isolation: 'shared', network: 'none' }),
+      plain: python(HELLO),
+    });
+    const env = { DOCKER_HOST: engine.host, NETWORK_WALLS: 'off' };
+    await using first = await startNode({}, env, { source });
+    await first.ok('ahead');
+    await first.ok('plain');
+    const left = (await first.daemon.containers()).map(({ id }) => id);
+    expect(left.length).toBeGreaterThan(0);
+    await engine.stop();
+    await first.daemon.kill();
+
+    await using node = await startNode({}, env, { source, dataDir: first.daemon.dataDir });
+    await node.daemon.logged(({ msg }) => String(msg).includes('not there yet'));
+    expect((await node.get('/healthz')).status).toBe(200);
+    expect(await node.get('/readyz')).toMatchObject({ status: 503, body: { Code: 'engine_unavailable' } });
+    for (const name of ['ahead', 'plain']) {
+      const { status, headers, body } = await node.call(name);
+      expect([status, body.Code, headers.get('retry-after')]).toEqual([503, 'engine_unavailable', '5']);
+    }
+
+    await engine.start();
+    await eventually(
+      () => node.get('/readyz'),
+      ({ status }) => status === 200,
+    );
+    expect((await node.ok('plain')).result).toBe('hello');
+    const now = await node.daemon.containers();
+    expect(now.filter(({ id }) => left.includes(id))).toEqual([]);
+    // What its manifest asks for is there without a call.
+    await eventually(
+      () => node.inState('ready'),
+      (ready) => ready > 0,
+    );
+    expect((await node.ok('ahead')).meta.Start).toBe('pooled');
+    await node.stop();
+    await first.stop();
+  });
+
+  it('keeps nobody from ending the node: gone or frozen', async () => {
+    for (const [leave, comeBack] of [
+      [() => engine.stop(), () => engine.start()],
+      [() => engine.freeze(), () => engine.thaw()],
+    ] as const) {
+      await using source = await functionSource({ plain: python(HELLO, { network: 'none' }) });
+      const node = await startNode(
+        {},
+        { DOCKER_HOST: engine.host, NETWORK_WALLS: 'off', SHUTDOWN_TIMEOUT: '2' },
+        { source },
+      );
+      await node.ok('plain');
+      await leave();
+      const began = performance.now();
+      node.daemon.process.kill('SIGTERM');
+      const [code] = (await once(node.daemon.process, 'exit')) as [number | null];
+      expect(code).toBe(0);
+      expect(performance.now() - began).toBeLessThan(40_000);
+      await comeBack();
+      // What an engine did not do for a node that ended stays for its next start.
+      await node.daemon.stop().catch((error: Error) => expect(error.message).toContain('left behind'));
+      await node.engine.close();
+    }
+  });
+});
+
+describe('an engine that cannot be used', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'wf-none-'));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  const start = (host: string) =>
+    cli(['start', '0'], { env: { DOCKER_HOST: host, DATA_DIR: folder, CODE_SOURCE: `file://${folder}` } });
+
+  it('because it is too old ends the start with what is needed', async () => {
+    const socket = join(folder, 'old.sock');
+    const answers: Record<string, object> = {
+      '/version': { Version: '19.03.15', ApiVersion: '1.40', MinAPIVersion: '1.12', Os: 'linux' },
+      '/info': { ServerVersion: '19.03.15', OSType: 'linux', Architecture: 'x86_64', NCPU: 2, MemTotal: 2 ** 33 },
+    };
+    const server = createHttpServer(({ url = '' }, response) => response.end(JSON.stringify(answers[url] ?? {})));
+    await once(server.listen(socket), 'listening');
+    const { code, stderr } = await start(`unix://${socket}`);
+    server.close();
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      'Docker Engine 19.03.15 (API 1.40) is too old; worker-front needs 20.10 (API 1.41) or later: update Docker',
+    );
+  });
+
+  it('because it is none ends the start', async () => {
+    const socket = join(folder, 'ssh.sock');
+    const server = createServer((client) => client.end('SSH-2.0-OpenSSH_9.2\r\n'));
+    await once(server.listen(socket), 'listening');
+    const { code, stderr } = await start(`unix://${socket}`);
+    server.close();
+    expect(code).toBe(1);
+    expect(stderr).toContain('does not speak HTTP; check DOCKER_HOST');
+  });
+});
