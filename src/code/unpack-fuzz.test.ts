@@ -1,4 +1,4 @@
-import { mkdir, readdir, readlink, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, readlink, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
@@ -144,4 +144,51 @@ it('zips of hostile entries never escape, hang or crash', async () => {
   );
   expect(outcomes.unpacked).toBeGreaterThan(10);
   expect(outcomes.refused).toBeGreaterThan(50);
+}, 60_000);
+
+it('what was zipped comes out again: names, bytes, modes, links', async () => {
+  await using dir = await tempDir();
+  const targetDir = join(dir.path, 'out');
+  const zipPath = join(dir.path, 'in.zip');
+  const name = fc
+    .oneof(fc.constantFrom('a', 'b', 'ß', '日本', 'with space', '.hidden'), fc.stringMatching(/^[a-z0-9_.-]{1,20}$/))
+    .filter((part) => !['.', '..', '__MACOSX', '.DS_Store'].includes(part));
+  const file = fc.record({ data: fc.uint8Array({ maxLength: 3000 }), executable: fc.boolean(), packed: fc.boolean() });
+  const paths = fc.array(fc.tuple(fc.array(name, { minLength: 1, maxLength: 3 }), file), {
+    minLength: 1,
+    maxLength: 8,
+  });
+  await fc.assert(
+    fc.asyncProperty(paths, fc.boolean(), async (given, wrapped) => {
+      const files = new Map(given.map(([parts, content]) => [parts.join('/'), content]));
+      // A file is no folder.
+      fc.pre([...files.keys()].every((path) => [...files.keys()].every((other) => !other.startsWith(`${path}/`))));
+      // A single top folder of the function's name would be taken away once more.
+      fc.pre(![...files.keys()].every((path) => path.startsWith('W1/')));
+      const entries: RawEntry[] = [...files].map(([path, { data, executable, packed }]) => ({
+        name: wrapped ? `W1/${path}` : path,
+        data: Buffer.from(data),
+        mode: executable ? EXECUTABLE : FILE,
+        method: packed ? 8 : 0,
+      }));
+      const [first] = files.keys();
+      entries.push({ name: wrapped ? 'W1/link' : 'link', data: first, mode: LINK, method: 0 });
+      fc.pre(!files.has('link') && ![...files.keys()].some((path) => path.startsWith('link/')));
+      await mkdir(targetDir);
+      try {
+        await writeFile(zipPath, rawZip(entries));
+        const bytes = [...files.values()].reduce((sum, { data }) => sum + data.length, 0);
+        expect(await unpackZip({ functionName: 'W1', zipPath, targetDir, limits })).toMatchObject({ bytes });
+        for (const [path, { data, executable }] of files) {
+          expect(Buffer.from(data).equals(await readFile(join(targetDir, path)))).toBe(true);
+          expect(((await stat(join(targetDir, path))).mode & 0o111) !== 0).toBe(executable);
+        }
+        expect(await readlink(join(targetDir, 'link'))).toBe(first);
+        const found = await readdir(targetDir, { recursive: true, withFileTypes: true });
+        expect(found.filter((item) => item.isFile())).toHaveLength(files.size);
+      } finally {
+        await rm(targetDir, { recursive: true });
+      }
+    }),
+  );
 }, 60_000);
