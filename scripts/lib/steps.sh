@@ -106,3 +106,13 @@ apt_unpack() {
   mv "$work/root" "$2"
   rm -rf "$work"
 }
+
+# pip_install <name==version> <folder>: a package from PyPI, in a Python environment of its own.
+pip_install() {
+  [ "$(cat "$2/.package" 2>/dev/null)" != "$1" ] || return 0
+  say "installing $1"
+  rm -rf "$2"
+  quietly python3 -m venv "$2" || die "python3 could not make an environment in $2"
+  quietly "$2/bin/pip" install --disable-pip-version-check "$1" || die "pip could not install $1"
+  echo "$1" >"$2/.package"
+}

@@ -118,6 +118,8 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
       }
     }
     if (!config.open) request.facts.caller = access(request, reply, request.is404 ? ANY_TOKEN : needsOf(config));
+    // Before the body: Fastify has own words about bodies of methods it does not know well.
+    if (request.is404) refuseUnknown(request, reply);
     done();
   });
   // Requests that came before the end of the connection was decided still have to say so in their reply.
@@ -131,7 +133,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
   });
 
   await describeRoutes(fastify);
-  answerUnknownRoutes(fastify);
+  const refuseUnknown = answerUnknownRoutes(fastify);
   if (rateLimit !== undefined) await limitRates(fastify, rateLimit);
   addRoutes(fastify, { ...deps, isDraining: () => draining, audited: createAudited(deps.audit) });
 

@@ -112,7 +112,7 @@ test('HTTP/1.0 without a Host is no way around the browser guard', async () => {
   expect(bodyOf(await client.closed)).toMatchObject({ Code: 'forbidden' });
 });
 
-test.each(['TRACE', 'PROPFIND', 'MKCOL'])('%s on a known path is method_not_allowed', async (method) => {
+test.each(['TRACE', 'PROPFIND', 'MKCOL', 'QUERY'])('%s on a known path is method_not_allowed', async (method) => {
   const client = await rawClient(port);
   client.send(`${method} /execute?name=W1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
   const reply = await client.closed;
