@@ -41,10 +41,22 @@ beforeAll(async () => {
   const { code, words } = await schemathesis(dir.path, [
     'run',
     `${daemon.url}/openapi.json`,
-    ...['--header', `Authorization: Bearer ${TOKEN}`],
-    ...['--phases', 'coverage,fuzzing', '--max-examples', process.env['FUZZ_EXAMPLES'] ?? '3'],
-    ...['--max-time', String(LIMIT), '--request-timeout', '30', '--continue-on-failure', '--no-color'],
-    ...['--report', 'json', '--report-json-path', reportPath],
+    '--header',
+    `Authorization: Bearer ${TOKEN}`,
+    '--phases',
+    'coverage,fuzzing',
+    '--max-examples',
+    process.env['FUZZ_EXAMPLES'] ?? '3',
+    '--max-time',
+    String(LIMIT),
+    '--request-timeout',
+    '30',
+    '--continue-on-failure',
+    '--no-color',
+    '--report',
+    'json',
+    '--report-json-path',
+    reportPath,
   ]);
   output = words;
   if (!existsSync(reportPath)) throw new Error(`schemathesis ended with ${code}: ${words}`);
