@@ -1,4 +1,4 @@
-import { FUNCTIONS, TIMEOUT } from './functions.ts';
+import { FUNCTIONS } from './functions.ts';
 import type { Random } from './random.ts';
 
 // What the actors of a soak do, one step after the other: each an endless sequence that follows from the seed alone.
@@ -66,7 +66,7 @@ export function* callSteps(random: Random): Generator<CallStep, never> {
       ms: ask === 'sleep' ? random.int(50, 1500) : 0,
       padding: big ? random.int(10_000, 1_000_000) : random.int(0, 100),
       lines: random.int(1, 600),
-      hangUpMs: random.int(1, 100) <= 8 ? random.int(0, ask === 'hang' ? TIMEOUT * 500 : 1000) : undefined,
+      hangUpMs: random.int(1, 100) <= 8 ? random.int(0, ask === 'hang' ? 3000 : 1000) : undefined,
       pauseMs: random.int(0, 150),
     };
   }
