@@ -10,7 +10,7 @@ import { createEngineWatch } from './containers/engine-watch.ts';
 import { type Base, CLOSE_LIMIT_MS } from './daemon/base.ts';
 import { composeFunctions } from './daemon/functions.ts';
 import { composeSandboxes } from './daemon/sandboxes.ts';
-import { createHttpApp } from './http/app.ts';
+import { createHttpApp, type HttpApp } from './http/app.ts';
 import { listen } from './http/listen.ts';
 import type { InvocationRecord } from './invoke/invocation.ts';
 import { createInvoker, type InvocationEnd } from './invoke/invoker.ts';
@@ -39,8 +39,11 @@ export interface Daemon {
   readonly node: string;
   /** Why the container engine could not be used at the start; undefined when it could. The daemon waits for it. */
   readonly engineProblem: string | undefined;
-  /** Refuses new calls, lets those in flight finish, removes every container and network of this node. Idempotent. */
-  close(): Promise<void>;
+  /**
+   * Refuses new calls, lets those in flight finish, removes every container and network of this node; `keepSandboxes`: but for
+   * idle sandboxes, which wait for the next daemon. Idempotent.
+   */
+  close(options?: { keepSandboxes?: boolean }): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -88,7 +91,11 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   const { engine } = engineWatch;
 
   const metrics = createMetrics();
-  const base: Base = { config, live, node, engine, engineWatch, metrics, clock, logger, closing };
+  // Closed behind the sandboxes: until their end callers are told that the node shuts down, and the last replies go out.
+  let http: HttpApp | undefined;
+  closing('http', () => http?.close());
+  const end: Base['end'] = { keepSandboxes: true };
+  const base: Base = { config, live, node, engine, engineWatch, metrics, clock, logger, end, closing };
   const half = () => live.current.bufferLimit / 2;
   const buffers = { requests: new ByteBudget(half), replies: new ByteBudget(half) };
   const sandboxes = await composeSandboxes(base, buffers.replies);
@@ -132,7 +139,7 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   );
   closing('tokens', () => tokens.close());
   let publish = (): void => undefined;
-  const http = await createHttpApp(
+  const app = await createHttpApp(
     {
       host: config.http.host,
       allowedHosts: config.http.allowedHosts,
@@ -169,11 +176,14 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
       buffers,
     },
   );
-  closing('http', () => http.close(), config.shutdownTimeout * 1000);
-  const address = await listen(http, config.http.host, config.http.port);
-  const url = `http${http.certificate === undefined ? '' : 's'}://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
+  http = app;
+  closing('calls in flight', () => app.drain(), config.shutdownTimeout * 1000);
+  await functions.takeOver();
+  const address = await listen(app, config.http.host, config.http.port);
+  const url = `http${app.certificate === undefined ? '' : 's'}://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
   publish = () => {
-    publishFacts(config.dataDir, { url, node, version: packageVersion(), certificate: http.certificate });
+    const { shutdownTimeout } = config;
+    publishFacts(config.dataDir, { url, node, version: packageVersion(), certificate: app.certificate, shutdownTimeout });
   };
   publish();
   logger.info({ url, node, engine: engineWatch.info?.version, codeSource: source.description }, 'ready');
@@ -181,8 +191,12 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   if (sandboxes.canStart()) void functions.resume();
   for (const warning of open()) logger.warn({ warning }, 'open to more than it should be');
 
-  const close = () => closers.close();
-  return { url, node, engineProblem: engineWatch.reason, close, [Symbol.asyncDispose]: close };
+  end.keepSandboxes = false;
+  const close: Daemon['close'] = ({ keepSandboxes = false } = {}) => {
+    end.keepSandboxes ||= keepSandboxes;
+    return closers.close();
+  };
+  return { url, node, engineProblem: engineWatch.reason, close, [Symbol.asyncDispose]: () => close() };
 }
 
 function outputBytes({ output }: InvocationRecord): number {

@@ -4,10 +4,11 @@ import type { Config } from '../config/config.ts';
 import { createDaemon } from '../daemon.ts';
 import { releaseDataDir } from '../lib/data-dir.ts';
 import { messageOf } from '../lib/errors.ts';
+import { KEEP_SIGNAL } from '../lib/signals.ts';
 
 /**
- * Runs the daemon in this process until SIGTERM or SIGINT; a second signal ends it at once. A detached daemon tells
- * the command that started it whether it came up.
+ * Runs the daemon in this process until SIGTERM or SIGINT, or `KEEP_SIGNAL`, which leaves idle sandboxes for the next
+ * daemon; a second signal ends it at once. A detached daemon tells the command that started it whether it came up.
  */
 export async function run(config: Config, options: { detached: boolean }): Promise<void> {
   // The reader of this process's output may go away (a closed terminal): that is no reason to end.
@@ -21,9 +22,9 @@ export async function run(config: Config, options: { detached: boolean }): Promi
   try {
     const daemon = await createDaemon(config, { logToFile: options.detached });
     const ended = new Promise<void>((resolve, reject) => {
-      signals.onSignal = () => {
+      signals.onSignal = (signal) => {
         signals.onSignal = () => process.exit(1);
-        daemon.close().then(resolve, reject);
+        daemon.close({ keepSandboxes: signal === KEEP_SIGNAL }).then(resolve, reject);
       };
     });
     const { url, engineProblem: warning } = daemon;
@@ -45,10 +46,10 @@ function tell(message: StartMessage): void {
   if (process.connected) process.send?.(message, () => process.disconnect());
 }
 
-type EndSignal = 'SIGTERM' | 'SIGINT';
+type EndSignal = 'SIGTERM' | 'SIGINT' | typeof KEEP_SIGNAL;
 
 function listenForSignals(): { onSignal: (signal: EndSignal) => void } {
   const listener = { onSignal: (_signal: EndSignal) => {} };
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => listener.onSignal(signal));
+  for (const signal of ['SIGTERM', 'SIGINT', KEEP_SIGNAL] as const) process.on(signal, () => listener.onSignal(signal));
   return listener;
 }

@@ -185,9 +185,9 @@ export class SandboxChannel {
     if (!this.#end) this.#send({ type: 'stop' });
   }
 
-  /** Ends the connection at once; invocations in flight are `lost`. Idempotent. */
-  close(): Promise<void> {
-    this.#abandon('the daemon closed the channel', false);
+  /** Ends the connection at once; invocations in flight are `lost` for this reason. Idempotent. */
+  close(reason = 'the daemon closed the channel'): Promise<void> {
+    this.#abandon(reason, false);
     return Promise.resolve();
   }
 

@@ -71,6 +71,8 @@ describe('a wrong command line', () => {
     [['start', '--no-such-flag'], /unknown option '--no-such-flag'/],
     [['start', '1', '2'], /too many arguments/],
     [['begin'], /unknown command 'begin'/],
+    [['stop', '--timeout', 'soon'], /'soon' is invalid.* a number of seconds is wanted/],
+    [['stop', '--timeout', '-1'], /'-1' is invalid/],
   ])('%j is answered in two lines', async (args, words) => {
     const { errors, config } = await command(...args);
     expect(errors).toMatch(words);

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { type Config } from '../config/config.ts';
 import { loadConfig, loadDataDir, loadDockerHost, loadToken, loadTokensFile } from '../config/load.ts';
 import type { SettingName } from '../config/settings.ts';
@@ -22,6 +22,13 @@ export interface ProgramOptions {
 }
 
 const TOKEN_SETTINGS: readonly SettingName[] = ['DATA_DIR', 'TOKENS_FILE'];
+
+interface StopFlags {
+  keepSandboxes?: boolean;
+  timeout?: number;
+  force?: boolean;
+}
+
 const CLIENT_SETTINGS: readonly SettingName[] = ['DATA_DIR', 'API_TOKEN'];
 
 /** The command line. Commands reject with a `WorkerFrontError` whose message is one clear sentence. */
@@ -48,9 +55,21 @@ export function createProgram(options: ProgramOptions): Command {
     else await options.run(config, { detached: detached === true });
   });
 
-  const stopCommand = program.command('stop').description('stop the daemon; calls in flight finish first');
+  const stopCommand = program
+    .command('stop')
+    .description('stop the daemon; calls in flight finish first')
+    .option('--keep-sandboxes', 'leave idle sandboxes for a daemon that is started within 30 s: no cold starts there')
+    .option('--timeout <seconds>', 'wait so long for its end (SHUTDOWN_TIMEOUT + 60)', secondsOf)
+    .option('--force', 'kill it: at once, or when --timeout is over');
   addSettingFlags(stopCommand, CLIENT_SETTINGS).action(async () => {
-    await stop({ dataDir: loadDataDir(settingsOf(stopCommand, CLIENT_SETTINGS)), print: options.print });
+    const { keepSandboxes, timeout, force } = stopCommand.opts<StopFlags>();
+    await stop({
+      dataDir: loadDataDir(settingsOf(stopCommand, CLIENT_SETTINGS)),
+      keepSandboxes: keepSandboxes === true,
+      timeoutSeconds: timeout,
+      force: force === true,
+      print: options.print,
+    });
   });
 
   const statusCommand = program
@@ -141,4 +160,11 @@ function addBenchCommands(program: Command, { print }: ProgramOptions): void {
     .action(async (functions: string[], flags: { seconds: string; rate: string; seed: string }) => {
       await generateTrace({ functions, ...flags, print: print });
     });
+}
+
+/** Rejects what is no number of 0 or more. */
+function secondsOf(text: string): number {
+  const seconds = text.trim() === '' ? Number.NaN : Number(text);
+  if (!Number.isFinite(seconds) || seconds < 0) throw new InvalidArgumentError('a number of seconds is wanted.');
+  return seconds;
 }

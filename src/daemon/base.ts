@@ -18,6 +18,8 @@ export interface Base {
   metrics: Metrics;
   clock: Clock;
   logger: Logger;
+  /** What becomes of idle sandboxes at the end. A daemon that does not get through its start leaves those of the last run as they are. */
+  end: { keepSandboxes: boolean };
   /** Registers what is to be closed at the end, last in first out, each within its time limit. */
   closing: (name: string, close: () => unknown, limitMs?: number) => void;
 }

@@ -12,6 +12,7 @@ import { createEnvironments } from '../functions/environments.ts';
 import { createFunctionCatalog } from '../functions/function-catalog.ts';
 import { openPins } from '../functions/pins.ts';
 import { readVersion } from '../functions/read-version.ts';
+import type { Bundles } from '../functions/redeploy.ts';
 import { type FunctionVersion, Registry } from '../functions/registry.ts';
 import { createUploads } from '../functions/uploads.ts';
 import { createSweeper } from '../images/sweeper.ts';
@@ -21,6 +22,7 @@ import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { SandboxPlan } from '../pool/plan.ts';
 import type { Base } from './base.ts';
+import { createLastRun } from './last-run.ts';
 import type { Sandboxes } from './sandboxes.ts';
 
 /** Images that nothing uses any more are removed this often, and once soon after the start. */
@@ -75,6 +77,15 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     void registry.sweep();
   };
 
+  const pins = openPins(join(config.dataDir, 'pins.json'), logger);
+  const bundles: Bundles = {
+    fetchLatest: (name, waiting) => cache.fetchLatest(name, waiting),
+    latest: (name) => cache.latest(name),
+    stat: (name) => source.stat(name),
+    get: (name, version) => cache.get(name, version),
+    acquire: (bundle) => cache.acquire(bundle),
+    versions: (name) => bundlesOf(name),
+  };
   const registry = new Registry(
     {
       checkInterval: () => live.current.codeCheckInterval,
@@ -84,15 +95,8 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     },
     {
       environments,
-      pins: openPins(join(config.dataDir, 'pins.json'), logger),
-      bundles: {
-        fetchLatest: (name, waiting) => cache.fetchLatest(name, waiting),
-        latest: (name) => cache.latest(name),
-        stat: (name) => source.stat(name),
-        get: (name, version) => cache.get(name, version),
-        acquire: (bundle) => cache.acquire(bundle),
-        versions: (name) => bundlesOf(name),
-      },
+      pins,
+      bundles,
       // Bundle, image or stem, and one ready sandbox: what does not load never takes over.
       prepare: (version) => warm(version),
       retire: (version) => pool.retireVersion(versionKeyOf(version)),
@@ -158,6 +162,17 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     prepareVersion,
   });
 
+  const lastRun = createLastRun({
+    bundles,
+    pins,
+    environments,
+    plans,
+    settings: () => live.current,
+    isUpToDate: (record) => sandboxes.isUpToDate(record),
+    registry,
+    pool,
+  });
+
   const deployments = createDeployments({
     source,
     registry,
@@ -192,9 +207,14 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     catalog,
     deployments,
     plans,
+    /** Sandboxes of the last run count for calls from when this resolves, which does not wait for them. Never rejects. */
+    takeOver: (): Promise<void> => pool.adoption.begin((record) => lastRun.judge(record)),
     /** Goes on where an earlier run has ended. Never rejects. */
     async resume(): Promise<void> {
       try {
+        // Of an engine that was not there at the start.
+        await pool.adoption.begin((record) => lastRun.judge(record));
+        await lastRun.check();
         await sandboxes.removeOtherPackages(cache.list());
         await prewarm(await prewarmed());
       } catch (error) {

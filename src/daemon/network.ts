@@ -10,7 +10,7 @@ const START_LIMIT_MS = 10_000;
 
 /** Networks and the walls around them. `toolsImage` gives the name of an image with iptables. */
 export function composeNetwork(base: Base, toolsImage: (signal: AbortSignal) => Promise<string>) {
-  const { config, live, node, engine, clock, closing } = base;
+  const { config, live, node, engine, clock, end, closing } = base;
   const logger = base.logger.child({ part: 'network' });
   const nodeLabels = { [LABELS.node]: node };
   const labels = { ...config.containerLabels, ...nodeLabels };
@@ -29,7 +29,8 @@ export function composeNetwork(base: Base, toolsImage: (signal: AbortSignal) => 
   const { allow, dns } = config.network;
   const walls = new Walls({ node, allow, dns, clock, logger, ways: config.network.walls ? ways : [] });
   const networks = new Networks({ node, nodeLabels, extraLabels: config.containerLabels, logger }, { engine, walls });
-  closing('networks', () => networks.close(), 2 * CLOSE_LIMIT_MS);
+  // Sandboxes that are left stay behind their walls.
+  closing('networks', () => (end.keepSandboxes ? networks.leave() : networks.close()), 2 * CLOSE_LIMIT_MS);
 
   const inhabitants = (): Inhabitants => ({
     functions: live.current.functionNetwork !== 'none',

@@ -6,18 +6,22 @@ import { runDirOf } from '../config/config.ts';
 import { createFunctionImages, type FunctionImageRequest } from '../images/function-images.ts';
 import { createFunctionLayers } from '../images/function-layers.ts';
 import { createImageBytes } from '../images/image-bytes.ts';
+import { IMAGE_LABELS } from '../images/labels.ts';
 import { createRuntimeImages } from '../images/runtime-images.ts';
 import { createStartables } from '../images/startables.ts';
 import type { ByteBudget } from '../lib/byte-budget.ts';
+import { Adopter } from '../pool/adopter.ts';
 import { DeathWatch } from '../pool/deaths.ts';
 import { functionFolders } from '../pool/function-folder.ts';
+import { Holdings } from '../pool/holdings.ts';
 import { LABELS } from '../pool/labels.ts';
 import { Launcher } from '../pool/launcher.ts';
 import { LeftOverSweep } from '../pool/left-over-sweep.ts';
-import { removeLeftOvers } from '../pool/left-overs.ts';
-import type { SandboxPlan } from '../pool/plan.ts';
+import { leaveAll, sortLeftOvers } from '../pool/left-overs.ts';
+import type { NetworkKind, SandboxPlan } from '../pool/plan.ts';
 import { Pool } from '../pool/pool.ts';
 import { QueuePlaces } from '../pool/queue-places.ts';
+import { createSandboxRecords, type SandboxRecord } from '../pool/sandbox-records.ts';
 import { type Base, CLOSE_LIMIT_MS } from './base.ts';
 import { composeNetwork } from './network.ts';
 import { createRecovery } from './recovery.ts';
@@ -25,9 +29,12 @@ import { createRecovery } from './recovery.ts';
 /** Seconds that an idle sandbox without a daemon looks for one. */
 const ORPHAN_TIMEOUT = 30;
 
-/** Everything that touches the engine: images, networks, the pool. Left-overs of a killed daemon are gone before the pool makes anything. */
+/**
+ * Everything that touches the engine: images, networks, the pool. What a killed daemon has left is gone before the pool makes
+ * anything, but for sandboxes that may be taken over.
+ */
 export async function composeSandboxes(base: Base, results: ByteBudget) {
-  const { config, live, node, engine, metrics, clock, closing } = base;
+  const { config, live, node, engine, metrics, clock, end, closing } = base;
   const nodeLabels = { [LABELS.node]: node };
   const logger = base.logger.child({ part: 'pool' });
   const runDir = runDirOf(config, node);
@@ -77,18 +84,25 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
 
   metrics.observe({ imageBytes: createImageBytes({ nodeId: node, clock }, engine) });
 
+  const records = createSandboxRecords(join(config.dataDir, 'sandboxes'), logger);
+  const openFolder = (sandboxId: string, token?: string) =>
+    openChannelFolder({
+      runDir,
+      sandboxId,
+      orphanTimeoutSeconds: ORPHAN_TIMEOUT,
+      logger,
+      results,
+      ...(token !== undefined && { token }),
+    });
+  const owner = { node, extraLabels: config.containerLabels, dns: config.network.dns };
+  const networkName = async (kind: NetworkKind) => (kind === 'none' ? kind : networks.nameOf(kind));
+  const holdings = new Holdings({ engine, records, suspect: () => sweep.suspect(), logger });
   const launcher = new Launcher(
-    { node, extraLabels: config.containerLabels, dns: config.network.dns, clock, logger },
-    {
-      engine,
-      deaths,
-      openChannelFolder: (sandboxId) =>
-        openChannelFolder({ runDir, sandboxId, orphanTimeoutSeconds: ORPHAN_TIMEOUT, logger, results }),
-      networkName: async (kind) => (kind === 'none' ? kind : networks.nameOf(kind)),
-      suspect: () => sweep.suspect(),
-    },
+    { owner, clock },
+    { engine, holdings, deaths, openChannelFolder: openFolder, networkName, suspect: () => sweep.suspect() },
   );
-  const sweep = new LeftOverSweep({ labels: nodeLabels, clock, logger }, engine, (id) => launcher.knows(id));
+  const adopter = new Adopter({ owner, engine, holdings, deaths, networkName, clock });
+  const sweep = new LeftOverSweep({ labels: nodeLabels, clock, logger }, engine, (id) => holdings.knows(id));
   /** Set by who wants to know that memory and bundles may have become free; that the engine can be used again. */
   const events = { onRemoved: () => {}, onEngineBack: () => {} };
   const places = new QueuePlaces(() => live.current.nodeQueueLimit);
@@ -107,6 +121,8 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
       startable: (plan) => startables.of(imageRequest(plan)),
       folders: functionFolders,
       places,
+      adopter,
+      records,
       runtimeImage: async (environment) => (await runtimeImages.ensure(environment)).image,
       onRemoved: () => events.onRemoved(),
     },
@@ -116,8 +132,18 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
     {
       watch: base.engineWatch,
       async first() {
-        await removeLeftOvers(engine, nodeLabels, [runDir, stemDir]);
-        await deaths.start();
+        const left = await sortLeftOvers(
+          { labels: nodeLabels, runDir, stemDir, logger },
+          { engine, records, openChannelFolder: openFolder },
+        );
+        try {
+          await deaths.start();
+        } catch (error) {
+          // They are sorted anew at the next try.
+          await leaveAll(left);
+          throw error;
+        }
+        pool.adoption.expect(left);
         await network.start();
       },
       again() {
@@ -130,7 +156,7 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
   );
   closing('engine recovery', () => recovery.close());
   closing('left-overs', () => sweep.close());
-  closing('sandboxes', () => pool.close(), config.shutdownTimeout * 1000 + CLOSE_LIMIT_MS);
+  closing('sandboxes', () => pool.close({ keep: end.keepSandboxes }), config.shutdownTimeout * 1000 + CLOSE_LIMIT_MS);
   await recovery.start();
 
   return {
@@ -145,6 +171,13 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
     async builtVersions(name: string): Promise<ReadonlySet<string>> {
       const built = await engine.listImages({ ...nodeLabels, [LABELS.function]: name });
       return new Set(built.map((image) => image.labels[LABELS.version] ?? ''));
+    },
+    /** True when a sandbox of the last run was made from what would be used now: runtime, bootstrap, image. Builds nothing. */
+    async isUpToDate({ container, image }: SandboxRecord): Promise<boolean> {
+      if (container.runtime !== config.containerRuntime) return false;
+      const labels = (await engine.inspectImage(image))?.labels ?? {};
+      const digest = labels[IMAGE_LABELS.runtimeDigest] ?? labels[IMAGE_LABELS.digest];
+      return digest !== undefined && digest === (await runtimeImages.digestOf(container.environment));
     },
     /** Removes image and installed packages of a version. False while a container uses the image. */
     removeVersion: (name: string, version: string): Promise<boolean> => startables.remove(name, version),

@@ -13,6 +13,7 @@ import { createClientErrorHandler } from './client-error.ts';
 import { allowOrigins } from './cors.ts';
 import type { HttpDeps, HttpOptions } from './deps.ts';
 import { errorReply, toWorkerFrontError } from './error-reply.ts';
+import { InFlight } from './in-flight.ts';
 import { lingerAfter } from './linger.ts';
 import { describeRoutes } from './openapi.ts';
 import { limitRates } from './rate-limit.ts';
@@ -37,8 +38,11 @@ export interface HttpApp {
   readonly certificate: string | undefined;
   /** Listens; resolves with the real port. Rejects with Node's error (`EADDRINUSE`, ...). */
   listen(port: number): Promise<{ host: string; port: number }>;
-  /** From now on new calls are refused with `shutting_down`; those in flight go on, health routes answer. */
-  drain(): void;
+  /**
+   * From now on new requests are refused with `shutting_down`, and `readyz` is red; connections are still taken, so that
+   * callers hear that. Resolves when every request that was let in before is answered. Idempotent.
+   */
+  drain(): Promise<void>;
   /** Drains, stops listening, and resolves when the last reply is out. Idempotent; safe before `listen`. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -51,6 +55,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
   const answeredEarly = new WeakSet<Socket>();
   const track = createTrack({ ...deps, answeredEarly });
   const checkShape = createShapeCheck();
+  const inFlight = new InFlight();
   let draining = false;
 
   const sendError = (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
@@ -116,6 +121,8 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
       if (!config.whileDraining) {
         throw new WorkerFrontError('shutting_down', 'this node is shutting down; try another one, or later');
       }
+    } else if (!config.whileDraining) {
+      inFlight.enter(reply.raw);
     }
     if (!config.open) request.facts.caller = access(request, reply, request.is404 ? ANY_TOKEN : needsOf(config));
     // Before the body: Fastify has own words about bodies of methods it does not know well.
@@ -156,6 +163,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
     },
     drain() {
       draining = true;
+      return inFlight.idle();
     },
     close,
     [Symbol.asyncDispose]: close,

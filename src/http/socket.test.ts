@@ -228,7 +228,8 @@ describe('shutting down', () => {
     const { started, release } = holdInvocations();
     const inFlight = fetch(`http://127.0.0.1:${port}/execute?name=W1`);
     await started;
-    app.drain();
+    let drained = false;
+    const draining = app.drain().then(() => (drained = true));
     for (const path of ['/execute?name=W1', '/functions', '/configure', '/openapi.json', '/invocations/1']) {
       const refused = await fetch(`http://127.0.0.1:${port}${path}`);
       expect(refused.status, path).toBe(503);
@@ -241,9 +242,11 @@ describe('shutting down', () => {
     const readyz = await fetch(`http://127.0.0.1:${port}/readyz`);
     expect(readyz.status).toBe(503);
     expect(await readyz.json()).toMatchObject({ Code: 'shutting_down', Details: { ShuttingDown: true } });
+    expect(drained).toBe(false);
     release();
     const reply = await inFlight;
     expect(reply.status).toBe(200);
+    await draining;
     expect(reply.headers.get('connection')).toBe('close');
   });
 

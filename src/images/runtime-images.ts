@@ -53,6 +53,8 @@ export interface RuntimeImagesDeps {
 export interface RuntimeImages {
   /** The runtime image of an environment. */
   ensure(environment: string, options?: Waiting): Promise<OwnImage>;
+  /** Digest of what the runtime image of an environment is made from now. Builds nothing. */
+  digestOf(environment: string): Promise<string>;
   /** The image in which an environment's dependencies are installed. */
   ensureBuildImage(environment: string, options?: Waiting): Promise<OwnImage>;
   /** The image with iptables, for what has to be done in the machine's network. */
@@ -146,6 +148,7 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
 
   return {
     ensure: (environment, waiting) => ensureLater(environment, 'runtime', waiting),
+    digestOf: async (environment) => digestOf(environmentImages(environment).runtime),
     ensureBuildImage: (environment, waiting) => ensureLater(environment, 'build', waiting),
     ensureNetworkTools: async ({ signal } = {}) => abortable(ensureRecipe('network-tools'), signal),
 

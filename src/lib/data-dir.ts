@@ -24,6 +24,8 @@ export interface DaemonFacts {
   version: string;
   /** SHA-256 fingerprint of its TLS certificate; without it, plain HTTP. */
   certificate?: string;
+  /** Seconds that calls in flight get when it is told to end; absent while it is still starting. */
+  shutdownTimeout?: number;
 }
 
 /** Makes the folder. Rejects with `invalid_setting` when that is not possible, or when it can't be read and written. */
@@ -180,6 +182,12 @@ function isAlive({ pid, startTicks }: DaemonFacts): boolean {
   // A zombie has ended; whoever started it has not looked yet, and in a container nobody may ever do.
   if (now?.state === 'Z' || now?.state === 'X') return false;
   return startTicks === '' || now === undefined || now.startTicks === startTicks;
+}
+
+/** True when the process was stopped by a signal (SIGSTOP) and not continued: it does nothing, not even end. */
+export function isSuspended({ pid }: DaemonFacts): boolean {
+  const state = statOf(pid)?.state;
+  return state === 'T' || state === 't';
 }
 
 function startTicksOf(pid: number): string {

@@ -14,7 +14,7 @@ export interface NetworksOptions {
 
 export interface NetworksDeps {
   engine: Pick<ContainerEngine, 'ensureNetwork' | 'removeNetwork' | 'listNetworks'>;
-  walls: Pick<Walls, 'check' | 'close'>;
+  walls: Pick<Walls, 'check' | 'leave' | 'close'>;
 }
 
 /**
@@ -66,6 +66,11 @@ export class Networks {
       this.#made.clear();
       await walls.close();
     }
+  }
+
+  /** Looks after networks and walls no more, and leaves them to the next daemon. */
+  leave(): void {
+    this.#deps.walls.leave();
   }
 
   async #ensure(kind: BridgeKind): Promise<string> {

@@ -74,10 +74,15 @@ export class Walls {
     return this.#inTurn(() => this.#check(bridge));
   }
 
-  /** Takes the node's rules away. Idempotent. Rejects when that is not possible. */
-  async close(): Promise<void> {
+  /** Looks after the rules no more; they stay as they are. */
+  leave(): void {
     this.#timer?.cancel();
     this.#closing.abort();
+  }
+
+  /** Takes the node's rules away. Idempotent. Rejects when that is not possible. */
+  async close(): Promise<void> {
+    this.leave();
     await this.#inTurn(() => this.#remove());
   }
 

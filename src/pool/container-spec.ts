@@ -16,19 +16,24 @@ export interface SandboxContainer {
   plan: ContainerPlan;
   /** Network to attach to: a name, or `none`. */
   network: string;
-  /** Name servers instead of the machine's; none: those. */
-  dns?: readonly string[];
   channelDir: string;
   /** Code folder of a stem sandbox on the host; the code is in the image when left out. */
-  functionDir?: string;
-  node: string;
+  functionDir?: string | undefined;
   /** What a sandbox made for one function carries; a stem has none. */
-  function?: { name: string; version: string };
-  extraLabels?: Record<string, string>;
+  function?: { name: string; version: string } | undefined;
+}
+
+/** Whose containers they are: what all of a node have in common. */
+export interface ContainerOwner {
+  /** This node's id, for labels. */
+  node: string;
+  extraLabels?: Record<string, string> | undefined;
+  /** Name servers instead of the machine's; none: those. */
+  dns?: readonly string[];
 }
 
 /** One sandbox's container in the engine's words; safety defaults are added by the engine adapter. */
-export function sandboxSpec(sandbox: SandboxContainer): ContainerSpec {
+export function sandboxSpec(sandbox: SandboxContainer, owner: ContainerOwner): ContainerSpec {
   const mounts: Mount[] = [{ hostPath: sandbox.channelDir, containerPath: CHANNEL_PATH, readOnly: true }];
   if (sandbox.functionDir !== undefined) {
     mounts.push({ hostPath: sandbox.functionDir, containerPath: FUNCTION_PATH, readOnly: true });
@@ -39,8 +44,8 @@ export function sandboxSpec(sandbox: SandboxContainer): ContainerSpec {
     user: SANDBOX_USER,
     env: {},
     labels: {
-      ...sandbox.extraLabels,
-      [LABELS.node]: sandbox.node,
+      ...owner.extraLabels,
+      [LABELS.node]: owner.node,
       [LABELS.sandbox]: sandbox.id,
       [LABELS.environment]: sandbox.plan.environment,
       ...(sandbox.function && {
@@ -52,7 +57,7 @@ export function sandboxSpec(sandbox: SandboxContainer): ContainerSpec {
     limits: sandbox.plan.limits,
     tmpBytes: sandbox.plan.tmpBytes,
     network: sandbox.network,
-    ...(sandbox.dns?.length && sandbox.network !== 'none' && { dns: [...sandbox.dns] }),
+    ...(owner.dns?.length && sandbox.network !== 'none' && { dns: [...owner.dns] }),
     runtime: sandbox.plan.runtime,
     hostname: 'sandbox',
   };

@@ -23,6 +23,8 @@ export interface GroupContext {
   changed(group: SandboxGroup): void;
   /** Whether a sandbox that has become free goes, although callers wait for it, because another function has too little. */
   yields(group: SandboxGroup, sandbox: Sandbox): boolean;
+  /** A sandbox is idle: noted for the next daemon. Called at the end of every call: must be cheap. */
+  remember(sandbox: Sandbox): void;
   /** Takes an ended sandbox away. */
   remove(sandbox: Sandbox): void;
 }
@@ -220,6 +222,17 @@ export class SandboxGroup {
     this.#drop(sandbox);
   }
 
+  /** Leaves the idle sandboxes to the next daemon. */
+  async leaveIdle(): Promise<void> {
+    const { idle } = this;
+    for (const sandbox of idle) {
+      this.#unlist(sandbox);
+      sandbox.move('expired');
+      this.#members.delete(sandbox);
+    }
+    await Promise.all(idle.map((sandbox) => sandbox.leave()));
+  }
+
   /** No new calls come: idle sandboxes go now, busy ones after their last call. Waiting callers still get one. */
   retire(): void {
     this.#retired = true;
@@ -310,12 +323,14 @@ export class SandboxGroup {
       waiter.give(this.#leaseFor(sandbox, waiter));
     }
     if (sandbox.free && !this.#free.includes(sandbox)) this.#free.push(sandbox);
+    if (sandbox.state === 'ready') this.#context.remember(sandbox);
     this.#context.changed(this);
   }
 
   #leaseFor(sandbox: Sandbox, waiter: Waiter): Lease {
     const waited = this.#context.clock.now() - waiter.since;
     if (sandbox.served > 0) return this.#lease(sandbox, 'reused', waited, NO_TIMINGS);
+    if (sandbox.origin === 'pooled') return this.#lease(sandbox, 'pooled', waited, NO_TIMINGS);
     const sawBuild = waiter.since < this.#builtAt;
     const timings = { ...sandbox.timings, build: sawBuild ? this.#buildMs : 0 };
     const making = timings.build + timings.create + timings.start + timings.load;

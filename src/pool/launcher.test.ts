@@ -3,6 +3,7 @@ import type { SandboxChannel } from '../channel/channel.ts';
 import { silentLogger } from '../lib/logger.ts';
 import { ManualClock } from '../lib/manual-clock.ts';
 import { Budget } from './budget.ts';
+import { Holdings } from './holdings.ts';
 import { Launcher, type LauncherDeps } from './launcher.ts';
 import { planOf } from './testing/fakes.ts';
 
@@ -12,14 +13,21 @@ function launcherWith(deps: Partial<LauncherDeps>) {
   const engine: LauncherDeps['engine'] = {
     createContainer: async () => 'c1',
     startContainer: async () => undefined,
-    removeContainer: async (id) => void calls.push(`container ${id}`),
     containerLogs: async () => '',
     updateLimits: async () => undefined,
   };
+  const suspect = () => void calls.push('suspect');
+  const holdings = new Holdings({
+    engine: { removeContainer: async (id) => void calls.push(`container ${id}`) },
+    records: { forget: () => undefined },
+    suspect,
+    logger: silentLogger,
+  });
   const launcher = new Launcher(
-    { node: 'n', clock: new ManualClock(), logger: silentLogger },
+    { owner: { node: 'n' }, clock: new ManualClock() },
     {
       engine,
+      holdings,
       deaths: { watch: () => () => undefined },
       openChannelFolder: async () => ({
         dir: '/nowhere',
@@ -33,7 +41,7 @@ function launcherWith(deps: Partial<LauncherDeps>) {
         [Symbol.asyncDispose]: async () => undefined,
       }),
       networkName: async () => 'none',
-      suspect: () => void calls.push('suspect'),
+      suspect,
       ...deps,
     },
   );
@@ -46,17 +54,17 @@ function launcherWith(deps: Partial<LauncherDeps>) {
       initTimeoutMs: 1000,
       reservation: budget.reserve(100),
     });
-  return { launcher, launch, calls, budget };
+  return { holdings, launch, calls, budget };
 }
 
 describe('taking a sandbox away', () => {
   it('ends well, once, when its folder cannot be removed: the daemon goes on', async () => {
-    const { launcher, launch, calls } = launcherWith({});
+    const { holdings, launch, calls } = launcherWith({});
     const sandbox = await launch();
-    expect(launcher.knows(sandbox.id)).toBe(true);
+    expect(holdings.knows(sandbox.id)).toBe(true);
     await Promise.all([sandbox.destroy(), sandbox.destroy()]);
     expect(calls).toEqual(['container c1', 'folder']);
-    expect(launcher.knows(sandbox.id)).toBe(false);
+    expect(holdings.knows(sandbox.id)).toBe(false);
   });
 
   it('tells the launch its own reason, not that of the folder', async () => {

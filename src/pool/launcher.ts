@@ -4,28 +4,22 @@ import type { ContainerEngine } from '../containers/engine.ts';
 import type { Clock } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
 import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
-import type { Logger } from '../lib/logger.ts';
 import type { Reservation } from './budget.ts';
-import { sandboxSpec } from './container-spec.ts';
+import { type ContainerOwner, sandboxSpec } from './container-spec.ts';
 import type { Death, DeathWatch } from './deaths.ts';
+import type { Holdings } from './holdings.ts';
 import type { ContainerPlan, NetworkKind, SandboxPlan } from './plan.ts';
 import { Sandbox } from './sandbox.ts';
+import { digestOf, newRecord } from './sandbox-records.ts';
 
 export interface LauncherOptions {
-  /** This node's id, for labels. */
-  node: string;
-  extraLabels?: Record<string, string>;
-  /** Name servers of sandboxes; the machine's when there are none. */
-  dns?: readonly string[];
+  owner: ContainerOwner;
   clock: Clock;
-  logger: Logger;
 }
 
 export interface LauncherDeps {
-  engine: Pick<
-    ContainerEngine,
-    'createContainer' | 'startContainer' | 'removeContainer' | 'containerLogs' | 'updateLimits'
-  >;
+  engine: Pick<ContainerEngine, 'createContainer' | 'startContainer' | 'containerLogs' | 'updateLimits'>;
+  holdings: Holdings;
   deaths: Pick<DeathWatch, 'watch'>;
   /** Makes a private folder with a listening socket. */
   openChannelFolder(sandboxId: string): Promise<ChannelFolder>;
@@ -63,17 +57,10 @@ function fiveDigits(): string {
 export class Launcher {
   readonly #options: LauncherOptions;
   readonly #deps: LauncherDeps;
-  /** Sandboxes that are made, used or removed now. */
-  readonly #known = new Set<string>();
 
   constructor(options: LauncherOptions, deps: LauncherDeps) {
     this.#options = options;
     this.#deps = deps;
-  }
-
-  /** True from before a sandbox's container is made until its removal was tried. */
-  knows(sandboxId: string): boolean {
-    return this.#known.has(sandboxId);
   }
 
   /**
@@ -89,30 +76,26 @@ export class Launcher {
       plan: request.plan,
       reservation: request.reservation,
     });
-    const { clock } = this.#options;
+    const { clock, owner } = this.#options;
+    const { holdings } = this.#deps;
     const death = deferred<Death>();
     sandbox.death = death.promise;
     let unwatch = () => {};
     const began = clock.now();
-    this.#known.add(sandbox.id);
+    holdings.add(sandbox);
     try {
       const network = await this.#deps.networkName(request.plan.network);
       const folder = await this.#deps.openChannelFolder(sandbox.id);
-      sandbox.destroy = this.#destroyer(sandbox, folder, () => unwatch());
-      const spec = sandboxSpec({
-        id: sandbox.id,
-        name: sandbox.containerName,
-        image: request.image,
-        plan: request.plan,
-        network,
-        dns: this.#options.dns,
-        channelDir: folder.dir,
-        functionDir: request.functionDir,
-        node: this.#options.node,
-        function: request.function,
-        extraLabels: this.#options.extraLabels,
-      });
+      holdings.hold(sandbox, folder, () => unwatch());
+      const { image, plan, functionDir, function: made } = request;
+      const { id, containerName: name } = sandbox;
+      const spec = sandboxSpec(
+        { id, name, image, plan, network, channelDir: folder.dir, functionDir, function: made },
+        owner,
+      );
       sandbox.containerId = await this.#deps.engine.createContainer(spec);
+      sandbox.functionDir = functionDir;
+      sandbox.record = newRecord(sandbox, { image, token: folder.token, made, specDigest: digestOf(spec) });
       const created = clock.now();
       sandbox.timings.create = created - began;
       sandbox.move('starting');
@@ -126,7 +109,7 @@ export class Launcher {
       // It may have been made although the engine did not answer.
       if (sandbox.containerId === undefined && hasCode(error, 'engine_unavailable')) this.#deps.suspect?.();
       await sandbox.destroy();
-      this.#forget(sandbox);
+      holdings.drop(sandbox);
       sandbox.move('removed');
       request.reservation.release();
       throw error;
@@ -176,10 +159,6 @@ export class Launcher {
     }
   }
 
-  #forget({ id }: Sandbox): void {
-    this.#known.delete(id);
-  }
-
   async #diedEarly(containerId: string, how: Death): Promise<WorkerFrontError> {
     const output = await this.#deps.engine.containerLogs(containerId, LOG_TAIL_BYTES).catch(() => '');
     if (how.oom) {
@@ -195,35 +174,6 @@ export class Launcher {
       `the sandbox ended before it was ready (exit code ${how.exitCode ?? 'unknown'})${output ? `: ${output.trim()}` : ''}`,
       { details: { exitCode: how.exitCode, output } },
     );
-  }
-
-  /**
-   * Frees a sandbox's container and folder, once. Never rejects: a container that cannot be removed is left to the
-   * left-over sweep, a folder to the next start of the daemon.
-   */
-  #destroyer(sandbox: Sandbox, folder: ChannelFolder, unwatch: () => void): () => Promise<void> {
-    let running: Promise<void> | undefined;
-    const destroy = async () => {
-      unwatch();
-      await sandbox.channel?.close();
-      try {
-        if (sandbox.containerId !== undefined) await this.#deps.engine.removeContainer(sandbox.containerId);
-      } catch (error) {
-        const level = hasCode(error, 'engine_unavailable') ? 'debug' : 'warn';
-        this.#options.logger[level]({ sandbox: sandbox.id, reason: messageOf(error) }, 'cannot remove a container');
-        this.#deps.suspect?.();
-      }
-      try {
-        await folder.close();
-      } catch (error) {
-        this.#options.logger.warn({ sandbox: sandbox.id, reason: messageOf(error) }, 'cannot remove a channel folder');
-      }
-      this.#forget(sandbox);
-    };
-    return () => {
-      running ??= destroy();
-      return running;
-    };
   }
 }
 

@@ -6,14 +6,16 @@ import type { FunctionFolders } from './function-folder.ts';
 import type { Launcher } from './launcher.ts';
 import type { SandboxPlan, Startable } from './plan.ts';
 import type { Sandbox } from './sandbox.ts';
+import { forget, type SandboxRecords } from './sandbox-records.ts';
 import type { Stems } from './stems.ts';
 
 export interface MakerDeps {
   launcher: Pick<Launcher, 'launch' | 'load'>;
-  stems: Pick<Stems, 'take' | 'folderOf' | 'launch'>;
+  stems: Pick<Stems, 'take' | 'launch'>;
   engine: Pick<ContainerEngine, 'updateLimits'>;
   budget: Budget;
   folders: Pick<FunctionFolders, 'fill'>;
+  records: Pick<SandboxRecords, 'forget'>;
   /** Takes a sandbox that did not become ready away. */
   remove(sandbox: Sandbox): void;
   clock: Clock;
@@ -42,13 +44,15 @@ export class SandboxMaker {
 
   /** undefined when the stem was lost on the way: that is not the function's fault, another sandbox is made. */
   async #fromStem(stem: Sandbox, plan: SandboxPlan, { layers, imageName }: Startable): Promise<Sandbox | undefined> {
-    const { clock, engine, launcher, stems } = this.#deps;
+    const { clock, engine, launcher } = this.#deps;
     const began = clock.now();
+    // Before anything of it changes: a daemon that comes after this one must not take it for a stem.
+    forget(this.#deps.records, stem);
     stem.origin = 'stem';
     stem.imageName = imageName;
     try {
       const limits = sameLimits(stem, plan) ? undefined : engine.updateLimits(stem.containerId ?? '', plan.limits);
-      await Promise.all([limits, this.#deps.folders.fill(stems.folderOf(stem), layers ?? [])]);
+      await Promise.all([limits, this.#deps.folders.fill(stem.functionDir ?? '', layers ?? [])]);
       await launcher.load(stem, plan);
       Object.assign(stem.timings, { create: 0, start: 0, load: clock.now() - began });
       return stem;

@@ -2,6 +2,8 @@ import type { ContainerEngine } from '../containers/engine.ts';
 import type { Clock } from '../lib/clock.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { Adopter } from './adopter.ts';
+import { Adoption } from './adoption.ts';
 import { Budget } from './budget.ts';
 import type { FunctionFolders } from './function-folder.ts';
 import { SandboxGroup } from './group.ts';
@@ -13,6 +15,7 @@ import { setTargets } from './prewarm.ts';
 import type { QueuePlaces } from './queue-places.ts';
 import { Reaper } from './reaper.ts';
 import { Removals } from './removals.ts';
+import { remember, type SandboxRecords } from './sandbox-records.ts';
 import { Starter } from './starter.ts';
 import { Stems } from './stems.ts';
 
@@ -56,6 +59,8 @@ export interface PoolDeps {
   folders: FunctionFolders;
   /** The node's queue. */
   places: Pick<QueuePlaces, 'enter'>;
+  adopter: Pick<Adopter, 'expect' | 'adopt'>;
+  records: SandboxRecords;
   /** A sandbox is gone: its version may not be live any more. */
   onRemoved?(): void;
 }
@@ -76,6 +81,8 @@ export class Pool {
   readonly #starter: Starter;
   readonly #reaper: Reaper;
   #suspended = false;
+  /** What becomes of the sandboxes of the last run. */
+  readonly adoption: Adoption;
   #closed = false;
 
   constructor(options: PoolOptions, deps: PoolDeps) {
@@ -102,12 +109,14 @@ export class Pool {
         runtimeImage: (environment) => deps.runtimeImage(environment),
         budget,
         folders: deps.folders,
+        records: deps.records,
         remove,
         changed: () => this.#starter.dispatch(),
       },
     );
-    const { launcher, engine, folders } = deps;
-    const maker = new SandboxMaker({ launcher, engine, stems: this.#stems, budget, folders, remove, clock });
+    const { launcher, engine, folders, records, adopter } = deps;
+    const stems = this.#stems;
+    const maker = new SandboxMaker({ launcher, engine, stems, budget, folders, records, remove, clock });
     this.#starter = new Starter(
       { maxStarts: options.maxStarts, usualBytes: () => options.settings().functionMemory, clock, logger },
       { maker, stems: this.#stems, budget, removals: this.#removals, groups: () => this.#groups.values() },
@@ -120,6 +129,18 @@ export class Pool {
         reapStems: () => this.#stems.reap(),
         isSuspended: () => this.#suspended,
         afterRound: () => this.#afterRound(),
+      },
+    );
+    this.adoption = new Adoption(
+      { stemDir: options.stemDir, clock, logger },
+      {
+        adopter,
+        budget,
+        stems,
+        folders,
+        groupOf: (plan) => this.#group(plan),
+        remove,
+        changed: (group) => this.#starter.changed(group),
       },
     );
     this.#reaper.start();
@@ -245,17 +266,19 @@ export class Pool {
     return waiting;
   }
 
-  /** No new calls; waiting ones are refused, every sandbox is removed. Idempotent. */
-  async close(): Promise<void> {
+  /** No new calls; waiting ones are refused, every sandbox is removed; `keep`: but idle ones, for the next daemon. Idempotent. */
+  async close({ keep = false } = {}): Promise<void> {
     this.#closed = true;
     this.#reaper.close();
     const reason = new WorkerFrontError('shutting_down', 'the daemon is shutting down', { retryAfter: 5 });
     for (const group of this.#all()) {
       group.rejectWaiting(reason);
-      group.retire();
+      if (!keep) group.retire();
     }
-    this.#stems.clear();
+    if (!keep) this.#stems.clear();
+    await this.adoption.close(keep);
     await this.#starter.close();
+    if (keep) await Promise.all([this.#stems.leave(), ...[...this.#groups.values()].map((group) => group.leaveIdle())]);
     this.#stems.clear();
     for (const group of this.#all()) {
       for (const sandbox of Array.from(group.members)) {
@@ -284,6 +307,7 @@ export class Pool {
       startable: (wanted) => this.#deps.startable(wanted),
       changed: (changed) => this.#starter.changed(changed),
       yields: (owner, sandbox) => this.#starter.yields(owner, sandbox),
+      remember: (sandbox) => remember(this.#deps.records, sandbox),
       remove: (sandbox) => this.#removals.remove(sandbox),
     });
     this.#groups.set(plan.key, group);

@@ -2,6 +2,7 @@ import type { SandboxChannel } from '../channel/channel.ts';
 import type { Reservation } from './budget.ts';
 import type { Death } from './deaths.ts';
 import type { ContainerPlan, SandboxPlan } from './plan.ts';
+import type { SandboxRecord } from './sandbox-records.ts';
 import { ENDING, MOVES, type SandboxState } from './states.ts';
 
 export interface SandboxIdentity {
@@ -41,14 +42,22 @@ export class Sandbox {
   idleSince = 0;
   /** When it joined its group, in monotonic milliseconds. */
   readySince = 0;
-  /** How it came to be: decides `Meta.Start` of the first call that it was made for. */
-  origin: 'cold' | 'stem' = 'cold';
+  /** How it came to be: decides `Meta.Start` of the first call that it was made for. `pooled`: an earlier daemon made it ahead of calls. */
+  origin: 'cold' | 'stem' | 'pooled' = 'cold';
+  /** The folder on the host that is mounted at `/function`; undefined: the code is in the image. */
+  functionDir: string | undefined;
+  /** What the next daemon has to know of the container; undefined until there is one. */
+  record: Omit<SandboxRecord, 'loaded'> | undefined;
+  /** True while it is noted for the next daemon as what it is now. */
+  remembered = false;
   /** Why it is `lost`, for the log and the caller. */
   lostReason = '';
   /** Resolves when the engine says that the container has ended; never rejects. */
   death: Promise<Death> | undefined;
   /** Frees what is on the host: channel folder and container. Idempotent, never rejects. */
   destroy: () => Promise<void> = async () => undefined;
+  /** Lets go of it: container and folders stay, and it looks for the next daemon. */
+  leave: () => Promise<void> = async () => undefined;
   #state: SandboxState = 'creating';
 
   constructor(identity: SandboxIdentity) {

@@ -2,7 +2,7 @@
  * The states of a sandbox:
  *
  * - `creating`  the container is being made
- * - `starting`  it runs, the bootstrap has not dialled in yet
+ * - `starting`  it runs, the bootstrap has not dialled in yet (to this daemon)
  * - `stem`      the bootstrap is there, no function is loaded
  * - `loading`   the handler is being loaded
  * - `ready`     idle, can take a call
@@ -27,7 +27,8 @@ export type SandboxState =
 /** Every allowed move; anything else is a fault in the pool. The picture is in ARCHITECTURE.md. */
 export const MOVES: Readonly<Record<SandboxState, readonly SandboxState[]>> = {
   creating: ['starting', 'lost'],
-  starting: ['stem', 'lost'],
+  // `ready`: an earlier daemon has loaded it.
+  starting: ['stem', 'ready', 'lost'],
   stem: ['loading', 'expired', 'lost'],
   loading: ['ready', 'lost'],
   ready: ['busy', 'draining', 'expired', 'lost'],

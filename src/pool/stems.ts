@@ -9,6 +9,7 @@ import type { FunctionFolders } from './function-folder.ts';
 import type { Launcher } from './launcher.ts';
 import type { ContainerPlan, SandboxPlan } from './plan.ts';
 import type { Sandbox } from './sandbox.ts';
+import { remember, type SandboxRecords } from './sandbox-records.ts';
 
 export interface StemOptions {
   /** Stem sandboxes kept per kind in use (`STEM_SANDBOXES`); 0 is off. */
@@ -27,6 +28,7 @@ export interface StemDeps {
   runtimeImage(environment: string): Promise<string>;
   budget: Budget;
   folders: FunctionFolders;
+  records: Pick<SandboxRecords, 'save'>;
   /** Takes a stem that has ended away. */
   remove(sandbox: Sandbox): void;
   changed(): void;
@@ -58,7 +60,6 @@ export class Stems {
   readonly #options: StemOptions;
   readonly #deps: StemDeps;
   readonly #kinds = new Map<string, StemKind>();
-  readonly #folders = new WeakMap<Sandbox, string>();
 
   constructor(options: StemOptions, deps: StemDeps) {
     this.#options = options;
@@ -83,11 +84,6 @@ export class Stems {
   extraBytes(plan: SandboxPlan): number {
     const ready = this.#options.count() > 0 ? this.#kinds.get(kindKey(plan))?.ready.at(-1) : undefined;
     return plan.limits.memoryBytes - (ready?.reservation.bytes ?? 0);
-  }
-
-  /** The folder that is mounted at `/function` of a stem. */
-  folderOf(sandbox: Sandbox): string {
-    return this.#folders.get(sandbox) ?? '';
   }
 
   /** A kind in use that has fewer stems than it should; the next to start. */
@@ -118,20 +114,28 @@ export class Stems {
     kind.starting += 1;
     try {
       const sandbox = await this.launch(kind.plan, this.#deps.budget.reserve(kind.plan.limits.memoryBytes));
-      if (this.#kinds.get(kind.key) !== kind) {
-        // Cleared meanwhile: nobody would ever find it.
-        sandbox.move('expired');
-        this.#deps.remove(sandbox);
-        return;
-      }
-      kind.ready.push(sandbox);
-      sandbox.channel?.onClosed(({ reason }) => this.#lost(kind, sandbox, reason));
+      this.#add(kind, sandbox);
     } catch (error) {
       kind.backoff.failed(this.#options.clock.now());
       this.#options.logger.warn({ environment: kind.plan.environment, reason: messageOf(error) }, 'no stem sandbox');
     } finally {
       kind.starting -= 1;
     }
+  }
+
+  /** A stem of an earlier daemon may come: counts as being started until `arrived`. undefined: there are enough of its kind. */
+  await(container: ContainerPlan): StemKind | undefined {
+    const kind = this.note(container);
+    if (!kind || kind.ready.length + kind.starting >= this.#options.count()) return undefined;
+    kind.starting += 1;
+    return kind;
+  }
+
+  /** Ends an `await`; undefined: it did not come. */
+  arrived(kind: StemKind, sandbox: Sandbox | undefined): void {
+    kind.starting -= 1;
+    if (sandbox) this.#add(kind, sandbox);
+    this.#deps.changed();
   }
 
   /** Starts a sandbox from a runtime image, with a function folder that is filled before or after. */
@@ -151,7 +155,6 @@ export class Stems {
         initTimeoutMs: this.#options.initTimeoutMs(),
         reservation,
       });
-      this.#folders.set(sandbox, folder);
       const destroy = sandbox.destroy;
       sandbox.destroy = () => destroy().then(() => this.#removeFolder(folder));
       return sandbox;
@@ -187,6 +190,13 @@ export class Stems {
     return true;
   }
 
+  /** Leaves all of them to the next daemon. */
+  async leave(): Promise<void> {
+    const all = [...this.#kinds.values()].flatMap((kind) => kind.ready.splice(0));
+    this.#kinds.clear();
+    await Promise.all(all.map((sandbox) => (sandbox.move('expired'), sandbox.leave())));
+  }
+
   /** Takes all of them away. New ones follow when calls come. */
   clear(): void {
     for (const kind of this.#kinds.values()) while (kind.ready.length > 0) this.#expire(kind);
@@ -194,7 +204,7 @@ export class Stems {
   }
 
   /** A call could use a stem of this kind: keep some. */
-  note(plan: SandboxPlan): StemKind | undefined {
+  note(plan: ContainerPlan): StemKind | undefined {
     if (this.#options.count() === 0) return undefined;
     const key = kindKey(plan);
     let kind = this.#kinds.get(key);
@@ -220,6 +230,18 @@ export class Stems {
     } catch (error) {
       this.#options.logger.warn({ folder, reason: messageOf(error) }, "cannot remove a stem's folder");
     }
+  }
+
+  #add(kind: StemKind, sandbox: Sandbox): void {
+    if (this.#kinds.get(kind.key) !== kind) {
+      // Cleared meanwhile: nobody would ever find it.
+      sandbox.move('expired');
+      this.#deps.remove(sandbox);
+      return;
+    }
+    kind.ready.push(sandbox);
+    remember(this.#deps.records, sandbox);
+    sandbox.channel?.onClosed(({ reason }) => this.#lost(kind, sandbox, reason));
   }
 
   #expire(kind: StemKind): void {

@@ -209,6 +209,13 @@ export function poolHarness(
       folders: { make: async () => undefined, fill: async () => undefined, remove: async () => undefined },
       places,
       runtimeImage: async (environment) => `worker-front/${environment}`,
+      adopter: {
+        expect: () => {
+          throw new Error('no sandboxes of the last run here');
+        },
+        adopt: async () => undefined,
+      },
+      records: { save: () => undefined, forget: () => undefined, readAll: () => [] },
     },
   );
   return {
