@@ -8,6 +8,7 @@ import type { Budget } from './budget.ts';
 import type { SandboxGroup } from './group.ts';
 import type { LeftBehind } from './left-overs.ts';
 import type { SandboxPlan } from './plan.ts';
+import type { Removals } from './removals.ts';
 import type { Sandbox } from './sandbox.ts';
 import type { SandboxRecord } from './sandbox-records.ts';
 import type { Stems } from './stems.ts';
@@ -24,11 +25,10 @@ export interface AdoptionOptions {
 export interface AdoptionDeps {
   adopter: Pick<Adopter, 'expect' | 'adopt'>;
   budget: Budget;
+  removals: Pick<Removals, 'remove' | 'pendingBytes'>;
   stems: Pick<Stems, 'await' | 'arrived' | 'note'>;
   folders: { remove(dir: string): Promise<void> };
   groupOf(plan: SandboxPlan): SandboxGroup;
-  /** Takes a sandbox that is not wanted away. */
-  remove(sandbox: Sandbox): void;
   /** A sandbox that was counted on does not come. */
   changed(group: SandboxGroup): void;
 }
@@ -80,6 +80,7 @@ export class Adoption {
       if (!this.#expected.delete(sandbox)) continue;
       const use = uses[index];
       if (use === undefined) this.#dismiss(sandbox, 'its version or settings are others now');
+      else if (!this.#fits()) this.#dismiss(sandbox, 'there is no memory for it any more');
       else if (use === 'stem') this.#begin(sandbox, () => this.#adoptStem(sandbox, left));
       else this.#begin(sandbox, () => this.#adoptFor(sandbox, left, use));
     }
@@ -125,7 +126,7 @@ export class Adoption {
 
   async #adoptFor(sandbox: Sandbox, left: LeftBehind, plan: SandboxPlan): Promise<void> {
     const group = this.#deps.groupOf(plan);
-    if (group.size >= plan.maxSandboxes || !this.#fits()) throw new Error('there is no room for it any more');
+    if (group.size >= plan.maxSandboxes) throw new Error('its function may have fewer now');
     group.starting += 1;
     try {
       await this.#dialIn(sandbox, left, plan);
@@ -141,7 +142,7 @@ export class Adoption {
   }
 
   async #adoptStem(sandbox: Sandbox, left: LeftBehind): Promise<void> {
-    const kind = this.#fits() ? this.#deps.stems.await(sandbox.container) : undefined;
+    const kind = this.#deps.stems.await(sandbox.container);
     if (!kind) throw new Error('as many stem sandboxes as wanted are there');
     let came: Sandbox | undefined;
     try {
@@ -152,9 +153,10 @@ export class Adoption {
     }
   }
 
-  /** Its own memory counts already. */
+  /** Its own memory counts already; those that are being removed do not. */
   #fits(): boolean {
-    return this.#deps.budget.fits(0);
+    const { budget, removals } = this.#deps;
+    return budget.fits(0, removals.pendingBytes);
   }
 
   async #dialIn(sandbox: Sandbox, left: LeftBehind, plan: SandboxPlan | undefined): Promise<void> {
@@ -183,6 +185,6 @@ export class Adoption {
   #dismiss(sandbox: Sandbox, reason: string): void {
     this.#options.logger.info({ sandbox: sandbox.id, reason }, 'sandbox of the last run removed');
     if (!sandbox.ending) sandbox.move('lost');
-    this.#deps.remove(sandbox);
+    this.#deps.removals.remove(sandbox);
   }
 }

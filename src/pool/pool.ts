@@ -139,7 +139,7 @@ export class Pool {
         stems,
         folders,
         groupOf: (plan) => this.#group(plan),
-        remove,
+        removals: this.#removals,
         changed: (group) => this.#starter.changed(group),
       },
     );

@@ -72,7 +72,7 @@ export function createSandboxRecords(dir: string, logger: Logger): SandboxRecord
         writeFileSync(aside, JSON.stringify(record), { mode: 0o600 });
         renameSync(aside, pathOf(record.id));
       } catch (error) {
-        rmSync(aside, { force: true });
+        removeQuietly(aside);
         failed(error, 'a sandbox could not be noted for the next start');
       }
     },
@@ -90,7 +90,7 @@ export function createSandboxRecords(dir: string, logger: Logger): SandboxRecord
       for (const name of namesIn(dir)) {
         const record = readRecord(join(dir, name));
         if (record && name === `${record.id}.json`) records.push(record);
-        else rmSync(join(dir, name), { recursive: true, force: true });
+        else removeQuietly(join(dir, name));
       }
       return records;
     },
@@ -157,6 +157,13 @@ function readRecord(path: string): SandboxRecord | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What cannot be removed is found broken again. */
+function removeQuietly(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch {}
 }
 
 function namesIn(dir: string): string[] {

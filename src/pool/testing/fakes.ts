@@ -4,7 +4,7 @@ import { silentLogger } from '../../lib/logger.ts';
 import { ManualClock, settle } from '../../lib/manual-clock.ts';
 import type { LaunchRequest } from '../launcher.ts';
 import type { SandboxPlan, Startable } from '../plan.ts';
-import { Pool, type PoolSettings } from '../pool.ts';
+import { Pool, type PoolDeps, type PoolSettings } from '../pool.ts';
 import { QueuePlaces } from '../queue-places.ts';
 import { Sandbox } from '../sandbox.ts';
 
@@ -55,7 +55,7 @@ export function planOf(
 }
 
 /** A channel that answers when a test says so. */
-class FakeChannel {
+export class FakeChannel {
   readonly #closed = deferred<{ reason: string; violated: boolean }>();
   readonly closed = this.#closed.promise;
 
@@ -93,6 +93,7 @@ export function poolHarness(
     maxStarts?: number;
     startable?: Partial<Startable> | ((plan: SandboxPlan) => Partial<Startable>);
     nodeQueueLimit?: number;
+    adopter?: PoolDeps['adopter'];
   } = {},
 ) {
   const clock = new ManualClock();
@@ -209,7 +210,7 @@ export function poolHarness(
       folders: { make: async () => undefined, fill: async () => undefined, remove: async () => undefined },
       places,
       runtimeImage: async (environment) => `worker-front/${environment}`,
-      adopter: {
+      adopter: more.adopter ?? {
         expect: () => {
           throw new Error('no sandboxes of the last run here');
         },
