@@ -25,16 +25,6 @@ async function callThatRuns(daemon: TestDaemon, ms: number) {
   }
 }
 
-/** Either a kept connection answers 503, or new ones are refused. */
-async function untilItTakesNoCalls(daemon: TestDaemon): Promise<void> {
-  const status = () =>
-    fetch(`${daemon.url}/readyz`).then(
-      (reply) => reply.status,
-      () => 503,
-    );
-  while ((await status()) !== 503);
-}
-
 describe('signals', () => {
   test('SIGINT ends it as SIGTERM does: calls in flight finish', async () => {
     await using daemon = await startDaemon({ codeSource: EXAMPLES });
@@ -43,34 +33,6 @@ describe('signals', () => {
     daemon.process.kill('SIGINT');
     expect(await answer).toMatchObject({ status: 200 });
     expect(await exited).toEqual([0, null]);
-  });
-
-  test('calls that take longer than SHUTDOWN_TIMEOUT are ended', async () => {
-    await using daemon = await startDaemon({ codeSource: EXAMPLES, env: { SHUTDOWN_TIMEOUT: '0.5' } });
-    const { answer } = await callThatRuns(daemon, 60_000);
-    const before = performance.now();
-    await daemon.stop();
-    expect(performance.now() - before).toBeLessThan(20_000);
-    expect((await answer).status).not.toBe(200);
-  });
-
-  test('a second signal ends it at once; the next start cleans up', async () => {
-    const daemon = await startDaemon({ codeSource: EXAMPLES });
-    const { answer } = await callThatRuns(daemon, 60_000);
-    const exited = once(daemon.process, 'exit');
-    daemon.process.kill('SIGTERM');
-    await untilItTakesNoCalls(daemon);
-    daemon.process.kill('SIGTERM');
-    expect(await exited).toEqual([1, null]);
-    expect((await answer).status).toBe(0);
-    await expectNextStartToCleanUp(daemon);
-  });
-
-  test('a kill leaves what the next start cleans up', async () => {
-    const daemon = await startDaemon({ codeSource: EXAMPLES });
-    await callThatRuns(daemon, 60_000);
-    await daemon.kill();
-    await expectNextStartToCleanUp(daemon);
   });
 
   test.each(['SIGTERM', 'SIGINT'] as const)('%s ends a daemon that is still starting', async (signal) => {
@@ -88,21 +50,6 @@ describe('signals', () => {
     expect(await cli(['status'], { env })).toMatchObject({ code: 1, stderr: expect.stringMatching(/not running/) });
   });
 });
-
-/** On the data folder of a daemon that was ended by force. */
-async function expectNextStartToCleanUp(dead: TestDaemon): Promise<void> {
-  const left = (await dead.containers()).map(({ id }) => id);
-  expect(left.length).toBeGreaterThan(0);
-  const next = await startDaemon({ codeSource: EXAMPLES, dataDir: dead.dataDir });
-  try {
-    expect(next.node).toBe(dead.node);
-    const now = (await next.containers()).map(({ id }) => id);
-    expect(now.filter((id) => left.includes(id))).toEqual([]);
-    expect((await fetch(`${next.url}/execute?name=echo`)).status).toBe(200);
-  } finally {
-    await next.stop();
-  }
-}
 
 describe('a pid file that is stale', () => {
   test('of another program that lives: it is left alone', async () => {
