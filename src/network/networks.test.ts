@@ -6,7 +6,7 @@ import { Networks } from './networks.ts';
 
 let engine: FakeEngine;
 let events: string[];
-let walls: { check(bridge: string): Promise<void>; close(): Promise<void> };
+let walls: { check(bridge: string): Promise<void>; leave(): void; close(): Promise<void> };
 
 beforeEach(() => {
   engine = createFakeEngine();
@@ -15,6 +15,7 @@ beforeEach(() => {
     async check(bridge) {
       events.push(`check ${bridge}`);
     },
+    leave: () => void events.push('leave'),
     async close() {
       events.push('close');
     },
@@ -54,6 +55,14 @@ it('gives a network away only when it is known how the walls stand', async () =>
   stand();
   await name;
   expect(given).toBe(true);
+});
+
+it('leaves networks and walls to the next daemon', async () => {
+  const networks = made();
+  await networks.nameOf('outbound');
+  networks.leave();
+  expect(events).toEqual(['check wfn1o', 'leave']);
+  expect(await engine.listNetworks({ node: 'n1' })).toHaveLength(1);
 });
 
 it('tries again after a failure', async () => {

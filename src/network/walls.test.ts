@@ -137,6 +137,16 @@ it('is up without rules for IPv6, and says so where there is IPv6', async () => 
   expect(openings(walls.state, { functions: true, builds: true })).toEqual([expect.stringContaining('IPv6')]);
 });
 
+it('stays as it is when it is left, and is not looked at any more', async () => {
+  const own = machine();
+  const walls = wallsBy(own.shell);
+  await walls.check('wfn1o');
+  const done = own.scripts.length;
+  expect(clock.pending).toBe(1);
+  walls.leave();
+  expect([own.scripts.length, clock.pending]).toEqual([done, 0]);
+});
+
 it('does nothing after its end', async () => {
   const own = machine();
   const walls = wallsBy(own.shell);

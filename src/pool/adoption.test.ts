@@ -28,6 +28,9 @@ function harness(count: number, more: Parameters<typeof poolHarness>[1] = {}, se
         const { runtime, ...container } = record.container;
         const { id, containerName, imageName } = record;
         const sandbox = new Sandbox({ id, containerName, imageName, plan: { ...container, runtime }, reservation });
+        const { loaded: _loaded, ...rest } = record;
+        sandbox.record = rest;
+        sandbox.remembered = true;
         sandbox.move('starting');
         sandbox.destroy = async () => void removed.push(id);
         sandbox.leave = async () => void left.push(id);
@@ -158,6 +161,21 @@ describe('sandboxes of the last run', () => {
     await h.launches.shift()?.succeed();
     expect((await next).facts.start).toBe('cold');
   });
+});
+
+it('the record of a stem is gone before it gets its function, and says what it is when it is idle again', async () => {
+  const h = harness(1, { startable: { layers: [] } }, { stemSandboxes: 1 });
+  h.state.autoLaunch = true;
+  await h.begin(async () => 'stem');
+  await h.comes('s0');
+  const lease = await h.pool.acquire({ ...planOf('f'), network: 'none' });
+  expect(lease.sandbox.id).toBe('s0');
+  expect(h.journal).toEqual(['forget s0', 'fill']);
+  lease.release('keep');
+  expect(h.journal.slice(2)).toEqual(['save s0 f']);
+  // Once is enough.
+  (await h.pool.acquire({ ...planOf('f'), network: 'none' })).release('keep');
+  expect(h.journal.slice(3)).toEqual([]);
 });
 
 describe('at the end of a daemon', () => {

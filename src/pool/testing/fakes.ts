@@ -177,6 +177,8 @@ export function poolHarness(
   };
 
   const limitUpdates: string[] = [];
+  /** Changes of records, and when a function's files are put into a stem. */
+  const journal: string[] = [];
   const places = new QueuePlaces(() => more.nodeQueueLimit ?? 1000);
   const pool = new Pool(
     {
@@ -207,7 +209,11 @@ export function poolHarness(
         startables.push({ plan, result });
         return result.promise;
       },
-      folders: { make: async () => undefined, fill: async () => undefined, remove: async () => undefined },
+      folders: {
+        make: async () => undefined,
+        fill: async () => void journal.push('fill'),
+        remove: async () => undefined,
+      },
       places,
       runtimeImage: async (environment) => `worker-front/${environment}`,
       adopter: more.adopter ?? {
@@ -216,7 +222,11 @@ export function poolHarness(
         },
         adopt: async () => undefined,
       },
-      records: { save: () => undefined, forget: () => undefined, readAll: () => [] },
+      records: {
+        save: ({ id, loaded }) => void journal.push(`save ${id} ${loaded ? loaded.name : 'stem'}`),
+        forget: (id) => void journal.push(`forget ${id}`),
+        readAll: () => [],
+      },
     },
   );
   return {
@@ -230,6 +240,7 @@ export function poolHarness(
     startables,
     settings: current,
     limitUpdates,
+    journal,
     places,
   };
 }
