@@ -183,7 +183,13 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   const url = `http${app.certificate === undefined ? '' : 's'}://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
   publish = () => {
     const { shutdownTimeout } = config;
-    publishFacts(config.dataDir, { url, node, version: packageVersion(), certificate: app.certificate, shutdownTimeout });
+    publishFacts(config.dataDir, {
+      url,
+      node,
+      version: packageVersion(),
+      certificate: app.certificate,
+      shutdownTimeout,
+    });
   };
   publish();
   logger.info({ url, node, engine: engineWatch.info?.version, codeSource: source.description }, 'ready');
