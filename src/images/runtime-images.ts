@@ -75,6 +75,7 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
   const { engine, logger, clock } = deps;
   const imagesDir = options.imagesDir ?? fileURLToPath(new URL('../../images', import.meta.url));
   const flights = new SingleFlight<OwnImage>();
+  const digests = new SingleFlight<string>();
   const aliased = new Set<string>();
   const closing = new AbortController();
 
@@ -148,7 +149,7 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
 
   return {
     ensure: (environment, waiting) => ensureLater(environment, 'runtime', waiting),
-    digestOf: async (environment) => digestOf(environmentImages(environment).runtime),
+    digestOf: async (environment) => digests.run(environment, () => digestOf(environmentImages(environment).runtime)),
     ensureBuildImage: (environment, waiting) => ensureLater(environment, 'build', waiting),
     ensureNetworkTools: async ({ signal } = {}) => abortable(ensureRecipe('network-tools'), signal),
 

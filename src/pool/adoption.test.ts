@@ -96,7 +96,7 @@ describe('sandboxes of the last run', () => {
     await h.begin(async () => planOf('f'));
     const call = h.pool.acquire(planOf('f'));
     await settle();
-    await h.clock.advance(3000);
+    await h.clock.advance(5000);
     expect(h.gone).toEqual(['s0']);
     await h.launches.shift()?.succeed();
     expect((await call).facts.start).toBe('cold');
@@ -110,7 +110,7 @@ describe('sandboxes of the last run', () => {
       return new Promise(() => undefined);
     });
     await settle();
-    await h.clock.advance(2000);
+    await h.clock.advance(5000);
     await began;
     expect(h.gone.toSorted()).toEqual(['s0', 's1', 's2']);
   });

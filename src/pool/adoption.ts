@@ -34,9 +34,9 @@ export interface AdoptionDeps {
 }
 
 /** A sandbox dials at least once a second (docs/protocol.md); milliseconds. */
-const DIAL_IN_MS = 3000;
+const DIAL_IN_MS = 5000;
 /** What may be asked to judge a sandbox takes milliseconds; one that cannot be judged in this time is not worth the wait. */
-const JUDGE_MS = 2000;
+const JUDGE_MS = 5000;
 
 /**
  * Takes the sandboxes of the last run over. Until one has dialled in it counts as being made: callers who come at once wait for it
