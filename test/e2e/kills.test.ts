@@ -98,7 +98,8 @@ async function life(dataDir: string, source: FunctionSource, next: () => number,
   });
   let answered = false;
   const client = async (name: string) => {
-    for (let i = 0; !killed; i++) {
+    for (let i = 0; ; i++) {
+      if (killed) return;
       const nonce = `${name}-${i}`;
       try {
         const reply = await fetch(`${url}/execute?name=${name}`, { method: 'POST', body: JSON.stringify({ nonce }) });
