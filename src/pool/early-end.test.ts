@@ -7,6 +7,7 @@ import { silentLogger } from '../lib/logger.ts';
 import { ManualClock } from '../lib/manual-clock.ts';
 import { Budget } from './budget.ts';
 import { DeathWatch } from './deaths.ts';
+import { Holdings } from './holdings.ts';
 import { Launcher } from './launcher.ts';
 import { planOf } from './testing/fakes.ts';
 
@@ -28,9 +29,10 @@ async function endsEarly(exitCode: number, output: string): Promise<{ error: Wor
     accept: () => new Promise<never>(() => undefined),
     close: async () => undefined,
   } as unknown as ChannelFolder;
+  const holdings = new Holdings({ engine, records: { forget: () => undefined }, logger: silentLogger });
   const launcher = new Launcher(
-    { node: 'n', clock, logger: silentLogger },
-    { engine, deaths, openChannelFolder: async () => folder, networkName: async () => 'none' },
+    { owner: { node: 'n' }, clock },
+    { engine, holdings, deaths, openChannelFolder: async () => folder, networkName: async () => 'none' },
   );
   const launch = launcher.launch({
     image: 'i',
