@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -13,6 +13,8 @@ import type { ContainerEngine } from '../../src/containers/engine.ts';
 import { TEST_RUN } from './cli.ts';
 
 export interface PrivateEngineOptions {
+  /** Its images and containers are on a disk of this size, in memory; it lasts as long as the engine object. */
+  diskMebibytes?: number;
   /** Containers go on running while the engine is stopped. */
   liveRestore?: boolean;
   /** It comes up without the networks that were made on it, as after a loss of its data. */
@@ -63,6 +65,10 @@ export async function privateEngine(options: PrivateEngineOptions = {}): Promise
     await writeFile(at('daemon.json'), JSON.stringify({ 'live-restore': liveRestore }));
     const { pid: holder } = namespaces;
     const inside = ['nsenter', `--net=/proc/${holder}/ns/net`, `--mount=/proc/${holder}/ns/mnt`, '--'];
+    if (options.diskMebibytes !== undefined && !existsSync(at('data'))) {
+      mkdirSync(at('data'));
+      await runAsRoot([...inside, 'mount', '-t', 'tmpfs', '-o', `size=${options.diskMebibytes}m`, 'none', at('data')]);
+    }
     const flags = {
       host,
       group: String(process.getgid?.() ?? 0),
