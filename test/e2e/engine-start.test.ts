@@ -90,6 +90,26 @@ describe('an engine that is not there', () => {
   });
 });
 
+describe('a socket that is not there', () => {
+  it('is said on the console and in status; the node starts and stops all the same', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'wf-none-'));
+    const env = {
+      DOCKER_HOST: `unix://${folder}/none.sock`,
+      DATA_DIR: folder,
+      CODE_SOURCE: `file://${folder}`,
+      NETWORK_WALLS: 'off',
+    };
+    const started = await cli(['start', '0', '-d'], { env });
+    expect(started).toMatchObject({ code: 0, stdout: expect.stringContaining('is running at http://127.0.0.1:') });
+    expect(started.stdout).toContain('there is no such socket; start Docker or set DOCKER_HOST');
+    expect(started.stdout).toContain('Until then calls are answered with engine_unavailable (503)');
+    const { stdout } = await cli(['status'], { env });
+    expect(stdout).toContain('ready: no   engine: the container engine does not answer');
+    expect(await cli(['stop'], { env })).toMatchObject({ code: 0 });
+    await rm(folder, { recursive: true });
+  });
+});
+
 describe('an engine that cannot be used', () => {
   let folder: string;
   beforeAll(async () => {

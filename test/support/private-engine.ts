@@ -19,6 +19,10 @@ export interface PrivateEngineOptions {
   liveRestore?: boolean;
   /** It comes up without the networks that were made on it, as after a loss of its data. */
   forgetNetworks?: boolean;
+  /** Another dockerd than the one of this machine. */
+  program?: string;
+  /** Further settings of its `daemon.json`. */
+  config?: Record<string, unknown>;
 }
 
 /**
@@ -62,7 +66,7 @@ export async function privateEngine(options: PrivateEngineOptions = {}): Promise
     if (forgetNetworks) await runAsRoot(['rm', '-rf', at('data/network')]);
     removeStalePid(at('docker.pid'), 'dockerd');
     removeStalePid(at('exec/containerd/containerd.pid'), 'containerd');
-    await writeFile(at('daemon.json'), JSON.stringify({ 'live-restore': liveRestore }));
+    await writeFile(at('daemon.json'), JSON.stringify({ 'live-restore': liveRestore, ...options.config }));
     const { pid: holder } = namespaces;
     const inside = ['nsenter', `--net=/proc/${holder}/ns/net`, `--mount=/proc/${holder}/ns/mnt`, '--'];
     if (options.diskMebibytes !== undefined && !existsSync(at('data'))) {
@@ -80,7 +84,11 @@ export async function privateEngine(options: PrivateEngineOptions = {}): Promise
       'log-level': 'warn',
     };
     const child = spawnAsRoot(
-      [...inside, 'dockerd', ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value])],
+      [
+        ...inside,
+        options.program ?? 'dockerd',
+        ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]),
+      ],
       'ignore',
     );
     const words = collect(child);
