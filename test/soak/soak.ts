@@ -64,7 +64,8 @@ export async function soak({ seed, seconds, say = () => undefined }: SoakOptions
   await using inspector = await Inspector.open(debuggerOf(node));
   const calls = new Calls(node.daemon.url);
   const operator = new Operator(node, ledger);
-  const saboteur = new Saboteur(new Sandboxes(id), calls, ledger);
+  const sandboxes = new Sandboxes(id);
+  const saboteur = new Saboteur(sandboxes, calls, ledger);
   const publisher = new Publisher(node, calls, ledger);
   const standard = await operator.settings();
   const actors = cast(new Random(seed), { calls, operator, saboteur, publisher });
@@ -108,6 +109,7 @@ export async function soak({ seed, seconds, say = () => undefined }: SoakOptions
   await act((seconds - warmUpSeconds) * 1000);
   const after = await settle((snapshot) => growth(before, snapshot).length === 0);
   say(`done: ${calls.records.length} calls`);
+  if (sandboxes.blind) say('not known which calls began where: only root may look into sandboxes');
 
   for (const call of calls.records) {
     if (call.number !== undefined && call.digest) ledger.learn(call.step.function, call.number, call.digest);
