@@ -190,6 +190,17 @@ describe('a new version that is no good', () => {
     expect(problem()).toBeUndefined();
   });
 
+  it('is tried again at the same short distance while the container engine is away, however long that is', async () => {
+    h.prepare = () => Promise.reject(failure('engine_unavailable'));
+    h.bundles.upload('f', 'two');
+    for (let round = 0; round < 101; round++) await h.checkNow();
+    expect(h.prepared).toHaveLength(51);
+    h.prepare = async () => undefined;
+    await h.checkNow();
+    await h.checkNow();
+    expect(await h.version()).toBe('version-two');
+  });
+
   it('over the limits of the node, which can be changed, is tried again too', async () => {
     h.prepare = () => Promise.reject(failure('invalid_function', 'memory: more than this node allows'));
     h.bundles.upload('f', 'two');
