@@ -109,7 +109,9 @@ export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
           } catch (error) {
             // A fault of the node meets every function alike: no use to go on.
             if (!hasCode(error) || NODE_FAULTS.has(error.code)) throw error;
-            failures.push({ name: each, code: error.code, message: error.message });
+            // An unexpected error may name paths of this machine: its reply, and this one, has a fixed text.
+            const known = error.code === 'internal_error' ? 'an internal error; see the log' : error.message;
+            failures.push({ name: each, code: error.code, message: known });
           }
         }
       };

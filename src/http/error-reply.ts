@@ -34,6 +34,12 @@ export function errorReply(error: WorkerFrontError, invocationId: string): Error
   return { status, headers, body };
 }
 
+/** An error that is kept, as it may be shown later: with the text and details that its reply has had. */
+export function shownError({ code, message, details }: { code: string; message: string; details?: Record<string, unknown> }) {
+  if (code === 'internal_error') return { Code: code, Message: INTERNAL_MESSAGE, Details: null };
+  return { Code: code, Message: message, Details: details ?? null };
+}
+
 interface FrameworkError {
   code?: unknown;
   message?: unknown;

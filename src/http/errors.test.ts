@@ -61,6 +61,22 @@ describe('an unexpected error', () => {
     expect(reply.body).not.toContain('.ts');
   });
 
+  test('is no wiser where it is looked at later', async () => {
+    const problem = { code: 'internal_error' as const, message: secret, details: { secret } };
+    deps.functions.inspect = async (name) => {
+      const nothing = { version: undefined, environment: undefined, manifest: undefined, versions: [] };
+      return { name, state: 'failed', ...nothing, problem };
+    };
+    const record = { id: '1', name: 'W1', startedAt: '', state: 'failed', code: 'internal_error', message: secret };
+    deps.records.set('1', record as never);
+    for (const url of ['/functions/W1', '/invocations/1']) {
+      const reply = await app.fastify.inject(url);
+      expect(reply.statusCode, url).toBe(200);
+      expect(reply.body, url).toContain('internal_error');
+      expect(reply.body, url).not.toContain('secret');
+    }
+  });
+
   test('is in the log with its cause and the id of the reply', async () => {
     const cause = new Error(secret);
     deps.behaviour.invoke = () => Promise.reject(cause);

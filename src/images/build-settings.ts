@@ -1,6 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf, WorkerFrontError } from '../lib/errors.ts';
+import { messageOf, systemCode, WorkerFrontError } from '../lib/errors.ts';
 import type { ContextEntry } from './build-context.ts';
 
 /** How images are built on this machine. Reaches build stages as files (see `settingsEntries`), never a final image. */
@@ -95,10 +95,14 @@ async function read(setting: string, path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (error) {
-    throw new WorkerFrontError('build_failed', `${setting}: '${path}' can't be read: ${messageOf(error)}`, {
-      cause: error,
-      details: { setting },
-    });
+    throw new WorkerFrontError(
+      'build_failed',
+      `${setting}: what it names can't be read (${systemCode(error) ?? messageOf(error)})`,
+      {
+        cause: error,
+        details: { setting },
+      },
+    );
   }
 }
 

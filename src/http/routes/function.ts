@@ -3,6 +3,7 @@ import type { FunctionDetail } from '../../functions/catalog.ts';
 import type { Manifest } from '../../functions/manifest.ts';
 import type { Api } from '../api.ts';
 import type { FunctionSandboxes, HttpDeps } from '../deps.ts';
+import { shownError } from '../error-reply.ts';
 import { errorResponses, functionDetailSchema, functionNameSchema } from '../schemas.ts';
 import { summaryView } from './functions.ts';
 
@@ -44,9 +45,7 @@ function detailView(detail: FunctionDetail, { byState, waiting }: FunctionSandbo
     })),
     Sandboxes: byState,
     Waiting: waiting,
-    Problem: detail.problem
-      ? { Code: detail.problem.code, Message: detail.problem.message, Details: detail.problem.details ?? null }
-      : null,
+    Problem: detail.problem ? shownError(detail.problem) : null,
   };
 }
 

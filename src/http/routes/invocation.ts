@@ -4,6 +4,7 @@ import { WorkerFrontError } from '../../lib/errors.ts';
 import { maySee } from '../../tokens/caller.ts';
 import type { Api } from '../api.ts';
 import type { HttpDeps } from '../deps.ts';
+import { shownError } from '../error-reply.ts';
 import { metaView, timingsView, wholeTimes } from '../execute-reply.ts';
 import { errorResponses, invocationSchema } from '../schemas.ts';
 
@@ -37,6 +38,12 @@ export function invocationRoute(app: Api, deps: Pick<HttpDeps, 'invoker'>): void
   });
 }
 
+/** Of an internal error the text of its reply: the cause is for the log. */
+function messageOf({ code, message }: InvocationRecord): string | null {
+  if (message === undefined) return null;
+  return code === undefined ? message : shownError({ code, message }).Message;
+}
+
 function recordView(record: InvocationRecord) {
   const times = record.executionMs === undefined ? undefined : wholeTimes(record.executionMs, record.handlerMs ?? 0);
   return {
@@ -46,7 +53,7 @@ function recordView(record: InvocationRecord) {
     StartedAt: record.startedAt,
     State: record.state,
     Code: record.code ?? null,
-    Message: record.message ?? null,
+    Message: messageOf(record),
     ExecutionTime: times?.executionTime ?? null,
     InternalExecutionTime: record.handlerMs === undefined ? null : (times?.internalExecutionTime ?? null),
     Meta: record.meta ? metaView(record.meta) : null,
