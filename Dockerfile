@@ -1,10 +1,14 @@
 # The daemon itself in a container. It makes sandboxes by the host's engine, which mounts folders of the host into them:
-# DATA_DIR and RUN_DIR have to be mounted at the same path as on the host.
+# DATA_DIR, and RUN_DIR below it, has to be mounted at the same path as on the host. It runs as user 10002, which functions
+# never are, on a read-only root without capabilities. All it needs: the engine's socket (by its group), DATA_DIR, a small /tmp,
+# and a port. Who may talk to the engine's socket may become root on the machine: that is what this container is trusted with.
 #
 #   docker build -t worker-front .
+#   install -d -m 0700 -o 10002 -g 10002 /var/lib/worker-front
 #   docker run -d --name worker-front --restart unless-stopped -p 127.0.0.1:8222:8222 \
-#     -v /var/run/docker.sock:/var/run/docker.sock \
-#     -v /var/lib/worker-front:/var/lib/worker-front -v /run/worker-front:/run/worker-front \
+#     --read-only --tmpfs /tmp:size=64m --cap-drop ALL --security-opt no-new-privileges \
+#     --group-add "$(stat -c %g /var/run/docker.sock)" -v /var/run/docker.sock:/var/run/docker.sock \
+#     -v /var/lib/worker-front:/var/lib/worker-front \
 #     -e API_TOKEN=... -e CODE_SOURCE=s3://bucket/prefix worker-front
 #
 # BUILD_IMAGE needs Node.js and npm, RUN_IMAGE Node.js. Build settings (CA bundle, npm registry) that lie in a folder
@@ -30,7 +34,8 @@ COPY package.json ./
 COPY images/ images/
 COPY --from=build /app/node_modules/ node_modules/
 COPY --from=build /app/dist/ dist/
-ENV NODE_ENV=production DATA_DIR=/var/lib/worker-front RUN_DIR=/run/worker-front WORKER_FRONT_HOST=0.0.0.0
+ENV NODE_ENV=production DATA_DIR=/var/lib/worker-front RUN_DIR=/var/lib/worker-front/run WORKER_FRONT_HOST=0.0.0.0
+USER 10002:10002
 EXPOSE 8222
 ENTRYPOINT ["node", "/app/dist/bin/worker-front.js"]
 CMD ["start"]

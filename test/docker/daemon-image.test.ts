@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,7 @@ import { settingsEntries } from '../../src/images/build-settings.ts';
 import { runBuild } from '../../src/images/image-build.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
+import { SANDBOX_USER } from '../../src/pool/container-spec.ts';
 import { removeNode } from '../support/daemon.ts';
 import { type ImageBench, imageBench, RUN_LABELS } from '../support/images.ts';
 
@@ -17,6 +18,8 @@ const repo = fileURLToPath(new URL('../..', import.meta.url));
 const docker = new Docker();
 const TAG = `worker-front-test-daemon:${randomUUID()}`;
 const NODE = `t${randomBytes(4).toString('hex')}`;
+/** User and group of the image. */
+const DAEMON_USER = 10_002;
 const TOKEN = randomBytes(16).toString('hex');
 let bench: ImageBench;
 let root: string;
@@ -63,28 +66,44 @@ afterAll(async () => {
 });
 
 describe('the daemon in a container', () => {
-  it('runs a function in a sandbox beside it, and stops without leaving anything', async () => {
+  it('is not root, and the user of functions neither', async () => {
+    const { Config } = await docker.getImage(TAG).inspect();
+    expect(Config.User).toBe(`${DAEMON_USER}:${DAEMON_USER}`);
+    expect(Config.User).not.toBe(SANDBOX_USER);
+  });
+
+  it('runs a function on a read-only root without any capability, and stops without leaving anything', async () => {
     const dataDir = join(root, 'data');
-    const runDir = join(root, 'run');
     const functions = join(root, 'functions', 'hello');
-    for (const folder of [dataDir, runDir, functions]) await mkdir(folder, { recursive: true });
+    for (const folder of [dataDir, functions]) await mkdir(folder, { recursive: true });
     await writeFile(join(dataDir, 'node-id'), `${NODE}\n`);
     await writeFile(join(functions, 'config.json'), '{"environment": "python3.11"}');
     await writeFile(join(functions, 'main.py'), 'def lambda_handler(event, context):\n    return {"hello": event}\n');
+    // All that its user gets: the data folder (in the functions it only reads), and the socket by its group.
+    const asRoot = process.getuid?.() === 0;
+    if (asRoot)
+      await Promise.all([dataDir, join(dataDir, 'node-id')].map((path) => chown(path, DAEMON_USER, DAEMON_USER)));
+    await chmod(root, 0o711);
     const container = await docker.createContainer({
       Image: TAG,
+      ...(!asRoot && { User: `${process.getuid?.()}:${process.getgid?.()}` }),
       name: `worker-front-test-${randomUUID()}`,
       Labels: RUN_LABELS,
       ExposedPorts: { '8222/tcp': {} },
       Env: [
         `API_TOKEN=${TOKEN}`,
         `DATA_DIR=${dataDir}`,
-        `RUN_DIR=${runDir}`,
+        `RUN_DIR=${join(dataDir, 'run')}`,
         `CODE_SOURCE=file://${join(root, 'functions')}`,
         ...Object.entries(RUN_LABELS).map(([label, value]) => `CONTAINER_LABELS=${label}=${value}`),
       ],
       HostConfig: {
         Binds: [`${root}:${root}`, '/var/run/docker.sock:/var/run/docker.sock'],
+        GroupAdd: [String((await stat('/var/run/docker.sock')).gid)],
+        ReadonlyRootfs: true,
+        Tmpfs: { '/tmp': 'size=64m' },
+        CapDrop: ['ALL'],
+        SecurityOpt: ['no-new-privileges'],
         PortBindings: { '8222/tcp': [{ HostIp: '127.0.0.1', HostPort: '' }] },
       },
     });
