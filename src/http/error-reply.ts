@@ -35,7 +35,15 @@ export function errorReply(error: WorkerFrontError, invocationId: string): Error
 }
 
 /** An error that is kept, as it may be shown later: with the text and details that its reply has had. */
-export function shownError({ code, message, details }: { code: string; message: string; details?: Record<string, unknown> }) {
+export function shownError({
+  code,
+  message,
+  details,
+}: {
+  code: string;
+  message: string;
+  details?: Record<string, unknown>;
+}) {
   if (code === 'internal_error') return { Code: code, Message: INTERNAL_MESSAGE, Details: null };
   return { Code: code, Message: message, Details: details ?? null };
 }
