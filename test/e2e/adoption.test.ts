@@ -61,13 +61,22 @@ describe('a daemon that is started again', () => {
   let source: Awaited<ReturnType<typeof functionSource>>;
   let node: TestNode;
   let dataDir: string;
-  const again = async (env: Record<string, string> = {}) =>
-    (node = await startNode({}, { ...ENV, ...env }, { dataDir, source }));
+  const again = async (env: Record<string, string> = {}) => {
+    node = await startNode({}, { ...ENV, ...env }, { dataDir, source });
+    await ready();
+  };
+  /** On a busy machine the engine may not answer at once. */
+  const ready = () =>
+    eventually(
+      () => node.get('/readyz'),
+      ({ status }) => status === 200,
+    );
 
   beforeAll(async () => {
     source = await functionSource(FUNCTIONS);
     node = await startNode({}, ENV, { source });
     dataDir = node.daemon.dataDir;
+    await ready();
   });
   afterAll(async () => {
     await node.stop();

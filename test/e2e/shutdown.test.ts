@@ -22,6 +22,11 @@ let source: Awaited<ReturnType<typeof functionSource>>;
 let node: TestNode;
 const start = async (env: Record<string, string> = {}, dataDir?: string) => {
   node = await startNode({}, { ...ENV, ...env }, { source, ...(dataDir !== undefined && { dataDir }) });
+  // On a busy machine the engine may not answer at once.
+  await eventually(
+    () => node.get('/readyz'),
+    ({ status }) => status === 200,
+  );
 };
 beforeAll(async () => {
   source = await functionSource(FUNCTIONS);
