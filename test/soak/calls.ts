@@ -34,7 +34,7 @@ interface HttpAnswer {
 }
 
 /** A call that is not answered within this is never answered, in milliseconds. */
-const NEVER_MS = 180_000;
+const NEVER_MS = 400_000;
 const PADDING = randomBytes(750_000).toString('base64');
 
 /** Callers with connections of their own; keeps what became of every call. */

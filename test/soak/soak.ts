@@ -43,7 +43,7 @@ const PUBLISHERS = 2;
 const WARM_UP = 0.25;
 const MAX_WARM_UP_SECONDS = 90;
 /** Longer than any plan leaves a caller waiting, in milliseconds. */
-const IDLE_MS = 120_000;
+const IDLE_MS = 300_000;
 /** What is not gone after this stays, in milliseconds. */
 const SETTLE_MS = 30_000;
 
