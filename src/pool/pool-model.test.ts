@@ -36,7 +36,7 @@ afterEach(() => vi.restoreAllMocks());
 
 function setup() {
   const real = poolHarness(
-    { queueLimit: 3, queueTimeout: 5 },
+    { queueLimit: 3, queueTimeout: 5, stemSandboxes: 1 },
     {
       budget: BUDGET,
       maxStarts: 3,

@@ -144,3 +144,30 @@ it('a stem for which there is no memory does not keep spares from being made', a
   expect(h.pool.countByState()).toMatchObject({ busy: 1, ready: 1, stem: 0 });
   lease.release('keep');
 });
+
+describe('memory beside a stem', () => {
+  const MIB = 2 ** 20;
+  const reservedBy = ({ launches }: Harness) =>
+    launches.reduce((sum, { request }) => sum + request.reservation.bytes, 0) / MIB;
+
+  /** A stem of 100 MiB is ready, and nothing else. */
+  async function withStem(startable: NonNullable<Parameters<typeof poolHarness>[1]>['startable']): Promise<Harness> {
+    const h = harness({ stemSandboxes: 1, restContainerLifeTime: 1 }, { budget: 400, startable });
+    (await h.pool.acquire(planOf('first', { memory: 10 }))).release('discard');
+    await h.clock.advance(1000);
+    expect(h.pool.countByState()).toEqual({ starting: 0, stem: 1 });
+    h.state.autoLaunch = false;
+    return h;
+  }
+
+  it('is not counted as free for a function that cannot use the stem', async () => {
+    const h = await withStem(({ functionName }) => (functionName === 'image' ? {} : { layers: [] }));
+    const call = h.pool.acquire(planOf('image', { memory: 350 }));
+    await settle();
+    // The stem has to go first.
+    expect(h.pool.countByState()).toMatchObject({ stem: 0 });
+    expect(reservedBy(h)).toBe(350);
+    await h.launches.shift()?.succeed();
+    (await call).release('keep');
+  });
+});

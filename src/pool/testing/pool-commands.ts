@@ -64,9 +64,10 @@ export async function endRemovals(real: Real): Promise<void> {
 /** Everything that can happen to a pool, in the shares of a busy node. */
 export function poolCommands(functions: number) {
   const fn = fc.nat(functions - 1);
-  const calls = fc.tuple(fn, fc.integer({ min: 1, max: 4 }), fc.boolean());
+  const calls = fc.tuple(fn, fc.integer({ min: 1, max: 3 }), fc.boolean());
   const fate = fc.constantFrom('keep', 'keep', 'discard', 'unused');
-  const failure = fc.option(fc.constantFrom(...REFUSALS), { nil: undefined, freq: 3 });
+  const well = { weight: 6, arbitrary: fc.constant(undefined) };
+  const failure = fc.oneof(well, { weight: 1, arbitrary: fc.constantFrom(...REFUSALS) });
   const settings = fc.record({
     queueLimit: fc.nat(4),
     queueTimeout: fc.integer({ min: 1, max: 10 }),
@@ -96,6 +97,16 @@ export function poolCommands(functions: number) {
   );
   const loaded = step(fc.tuple(number, failure), 'loaded', ([at, code], _model, real) => endLoad(real, at, code));
   const removed = step(fc.constant(undefined), 'removed', (_none, _model, real) => endRemovals(real));
+  // A quiet moment: what is being made is made, and calls end well.
+  const quiet = step(fc.constant(undefined), 'quiet', async (_none, model, real) => {
+    for (let round = 0; round < 8; round++) {
+      while (real.launches.length > 0) await endLaunch(model, real, 0);
+      while (real.loads.length > 0) await endLoad(real, 0);
+      await endRemovals(real);
+      while (model.running.length > 0) model.end(0, 'keep');
+      await settle();
+    }
+  });
   const die = step(number, 'die', async (at, model, real) => {
     const alive = model.sandboxes.filter((one) => one.state !== 'removed' && !model.dead.has(one));
     const sandbox = pick(alive, at);
@@ -129,13 +140,13 @@ export function poolCommands(functions: number) {
     // It resolves when what goes is gone: a later step.
     void real.pool.clear();
   });
-  const suspend = step(fc.boolean(), 'suspend', (on, model, real) => {
+  const suspend = step(fc.constantFrom(false, false, false, true), 'suspend', (on, model, real) => {
     model.suspended = on;
     if (on) real.pool.suspend(refused('engine_unavailable'));
     else real.pool.resume();
   });
 
-  const often = [call, call, call, launched, launched, loaded, loaded, release, release, removed, pass];
+  const often = [call, call, call, launched, launched, loaded, loaded, release, removed, pass, pass, quiet, quiet];
   return fc.commands([...often, giveUp, die, redeploy, rollBack, evict, configure, clear, suspend], {
     size: 'max',
     maxCommands: 60,
