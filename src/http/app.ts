@@ -27,6 +27,11 @@ import { createCertificate } from './tls.ts';
 
 /** A body must bring this much in each window of time; half a kilobyte a second is less than any line there is. */
 const BODY_PACE = { windowMs: 20_000, minBytes: 10_000 };
+/**
+ * Connections that the kernel keeps until they are accepted (it takes the smaller of this and `net.core.somaxconn`). Node's
+ * 511 are soon full in a flood while the process does not get a core, and what does not fit waits for TCP's retries: seconds.
+ */
+const BACKLOG = 4096;
 /** Longest part of a path that reaches a route, which then says what is wrong with it. */
 const MAX_PARAM = 1000;
 
@@ -157,7 +162,7 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
       return certificate?.fingerprint;
     },
     async listen(port) {
-      await fastify.listen({ host: options.host, port });
+      await fastify.listen({ host: options.host, port, backlog: BACKLOG });
       const address = fastify.server.address();
       return { host: options.host, port: typeof address === 'object' && address !== null ? address.port : port };
     },

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
 /** Milliseconds a refused body may go on arriving. */
-const LINGER = 10_000;
+const LINGER = 30_000;
 
 /**
  * Lets a client that is still sending read the reply: closing at once would make its kernel throw the reply away
