@@ -11,7 +11,7 @@ import { runBuild } from '../../src/images/image-build.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { SANDBOX_USER } from '../../src/pool/container-spec.ts';
-import { removeNode } from '../support/daemon.ts';
+import { firewallRules, removeNode } from '../support/daemon.ts';
 import { type ImageBench, imageBench, RUN_LABELS } from '../support/images.ts';
 
 const repo = fileURLToPath(new URL('../..', import.meta.url));
@@ -41,6 +41,8 @@ beforeAll(async () => {
   const buildImage = await bench.runtimeImages.ensureBuildImage('nodejs20');
   const runImage = await bench.runtimeImages.ensure('nodejs20');
   await bench.runtimeImages.ensure('python3.11');
+  // The daemon's container has not this machine's settings for builds.
+  await bench.runtimeImages.ensureNetworkTools();
   await runBuild(
     {
       tag: TAG,
@@ -64,6 +66,8 @@ afterAll(async () => {
   await bench[Symbol.asyncDispose]();
   await rm(root, { recursive: true, force: true });
 });
+
+const ownRules = async () => (await firewallRules()).filter((rule) => rule.includes(`WF-${NODE}-`));
 
 describe('the daemon in a container', () => {
   it('is not root, and the user of functions neither', async () => {
@@ -127,11 +131,16 @@ describe('the daemon in a container', () => {
       const reply = await call({ authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' });
       expect(await reply.json()).toMatchObject({ Result: { hello: { a: 1 } }, Meta: { Environment: 'python3.11' } });
 
+      // It can't see this machine's network from its own: a helper container has made the rules.
+      expect(await ownRules()).toContain(`-A INPUT -j WF-${NODE}-INPUT`);
+      expect(await (await fetch(`${url}/readyz`)).text()).not.toContain('metadata');
+
       await container.stop({ t: 45 });
       expect((await container.inspect()).State.ExitCode).toBe(0);
       const node = { 'io.worker-front.node': NODE };
       expect(await bench.engine.listContainers(node)).toEqual([]);
       expect(await bench.engine.listNetworks(node)).toEqual([]);
+      expect(await ownRules()).toEqual([]);
     } catch (error) {
       const output = (await container.logs({ stdout: true, stderr: true })).toString();
       throw new Error(`${String(error)}\nthe daemon's output:\n${output}`, { cause: error });

@@ -20,6 +20,8 @@ export interface DaemonSettings {
   env?: Record<string, string>;
   /** Data folder of an earlier daemon; a fresh one when left out. */
   dataDir?: string;
+  /** What the daemon is run by: a program and its arguments before those of the daemon. */
+  runner?: readonly string[];
 }
 
 export type LogLine = Record<string, unknown>;
@@ -51,7 +53,8 @@ export interface TestDaemon extends AsyncDisposable {
 export async function startDaemon(settings: DaemonSettings): Promise<TestDaemon> {
   const dataDir = settings.dataDir ?? (await mkdtemp(join(tmpdir(), 'worker-front-e2e-')));
   const node = await nodeIdIn(dataDir);
-  const child = spawn(process.execPath, [ENTRY, 'start', '0'], {
+  const [program, ...args] = [...(settings.runner ?? []), process.execPath, ENTRY, 'start', '0'];
+  const child = spawn(program, args, {
     cwd: dataDir,
     env: testEnv({ CODE_SOURCE: settings.codeSource, DATA_DIR: dataDir, ...settings.env }),
     stdio: ['ignore', 'pipe', 'pipe'],

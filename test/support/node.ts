@@ -83,11 +83,12 @@ export interface TestNode extends AsyncDisposable {
 export async function startNode(
   functions: Record<string, ZipEntries>,
   env: Record<string, string> = {},
-  given: { dataDir?: string; source?: FunctionSource } = {},
+  given: { dataDir?: string; source?: FunctionSource; runner?: readonly string[] } = {},
 ): Promise<TestNode> {
   const source = given.source ?? (await functionSource(functions));
   const codeSource = pathToFileURL(source.dir).href;
-  const daemon = await startDaemon({ codeSource, env, ...(given.dataDir && { dataDir: given.dataDir }) });
+  const { dataDir, runner } = given;
+  const daemon = await startDaemon({ codeSource, env, ...(dataDir && { dataDir }), ...(runner && { runner }) });
   const engine = engineOf(env);
   const ask = async (path: string, init?: RequestInit): Promise<Reply> => {
     const response = await fetch(`${daemon.url}${path}`, init);
