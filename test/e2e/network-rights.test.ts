@@ -7,7 +7,6 @@ import { engineProxy } from '../support/engine-proxy.ts';
 import { type ImageBench, imageBench } from '../support/images.ts';
 import { type HostServer, hostAddress, hostServer, PROBE, type Targets } from '../support/network-probe.ts';
 import { python, startNode, type TestNode } from '../support/node.ts';
-import { privateEngine } from '../support/private-engine.ts';
 import type { ZipEntries } from '../support/zip.ts';
 
 // Who makes the firewall rules, and what is said when nobody can.
@@ -84,37 +83,4 @@ describe('a daemon without the right to make rules', () => {
       await rm(folder, { recursive: true });
     }
   });
-});
-
-describe('an engine elsewhere', () => {
-  it('gets its walls where its networks are, and again when it comes back without them', async () => {
-    await using engine = await privateEngine({ liveRestore: false });
-    const python311 = await images.runtimeImages.ensure('python3.11');
-    await engine.load([python311.image, toolsImage]);
-    // In the engine's own network namespace, which is not this process's.
-    const inside = async (script: string) => {
-      const command = { image: toolsImage, command: ['sh', '-c', script], labels: {}, maxOutputBytes: 100_000 };
-      return (await engine.client.runOnHostNetwork(command)).output;
-    };
-    const before = await firewallRules();
-    const node = await startNode({ probe: probe() }, { DOCKER_HOST: engine.host });
-    try {
-      expect((await tells(node, 'network walls are up'))['way']).toContain('container');
-      expect(await inside('iptables-save; ip6tables-save')).toContain(`-A INPUT -j WF-${node.daemon.node}-INPUT`);
-      // As by a restart of the machine, or of its firewall: nobody looks before the engine is back.
-      await inside('iptables -F; iptables -X; ip6tables -F; ip6tables -X');
-      await engine.kill();
-      await engine.start();
-      await tells(node, 'made again');
-      const rules = await inside('iptables -S INPUT; iptables -S DOCKER-USER');
-      expect(rules).toContain(`-A INPUT -j WF-${node.daemon.node}-INPUT`);
-      expect(rules).toContain(`-A DOCKER-USER -j WF-${node.daemon.node}-FORWARD`);
-      expect(
-        (await firewallRules()).filter((rule) => !before.includes(rule) && rule.includes(node.daemon.node)),
-      ).toEqual([]);
-    } finally {
-      await node.stop();
-    }
-    expect(await inside('iptables-save')).not.toContain('WF-');
-  }, 300_000);
 });
