@@ -22,11 +22,10 @@ const probe = (manifest: Record<string, unknown> = {}): ZipEntries => python(HAN
 
 let images: ImageBench;
 let service: HostServer;
-let toolsImage: string;
 
 beforeAll(async () => {
   images = imageBench();
-  ({ image: toolsImage } = await images.runtimeImages.ensureNetworkTools());
+  await images.runtimeImages.ensureNetworkTools();
   service = await hostServer();
 });
 
