@@ -58,9 +58,11 @@ export async function openBeacon(): Promise<Beacon> {
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    // A sandbox that dies under its handler.
+    // A sandbox that dies under its handler; lines pass the error on.
     socket.on('error', () => undefined);
-    createInterface({ input: socket }).once('line', (line) => {
+    const lines = createInterface({ input: socket });
+    lines.on('error', () => undefined);
+    lines.once('line', (line) => {
       const said = JSON.parse(line) as Omit<Word, 'answer'>;
       const word = { ...said, answer: (text: string) => void socket.end(`${text}\n`) };
       words.push(word);
