@@ -2,11 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findBaseImage } from '../../src/images/base-image.ts';
 import { firewallRules } from '../support/daemon.ts';
 import { engineProxy } from '../support/engine-proxy.ts';
-import { type ImageBench, imageBench } from '../support/images.ts';
+import { type ImageBench, imageBench, machineSettings } from '../support/images.ts';
 import { type HostServer, hostAddress, hostServer, PROBE, type Targets } from '../support/network-probe.ts';
 import { python, startNode, type TestNode } from '../support/node.ts';
+import { privateEngine } from '../support/private-engine.ts';
 import type { ZipEntries } from '../support/zip.ts';
 
 // Who makes the firewall rules, and what is said when nobody can.
@@ -22,10 +24,11 @@ const probe = (manifest: Record<string, unknown> = {}): ZipEntries => python(HAN
 
 let images: ImageBench;
 let service: HostServer;
+let toolsImage: string;
 
 beforeAll(async () => {
   images = imageBench();
-  await images.runtimeImages.ensureNetworkTools();
+  ({ image: toolsImage } = await images.runtimeImages.ensureNetworkTools());
   service = await hostServer();
 });
 
@@ -82,4 +85,40 @@ describe('a daemon without the right to make rules', () => {
       await rm(folder, { recursive: true });
     }
   });
+});
+
+describe('an engine elsewhere', () => {
+  it('gets its walls where its networks are, and again when it comes back without them', async () => {
+    await using engine = await privateEngine({ liveRestore: false });
+    const python311 = await images.runtimeImages.ensure('python3.11');
+    // The base, too: it is known by it whether the tools are up to date.
+    const base = await findBaseImage(images.engine, machineSettings());
+    await engine.load([base.image, python311.image, toolsImage]);
+    // In the engine's own network namespace, which is not this process's.
+    const inside = async (script: string) => {
+      const command = { image: toolsImage, command: ['sh', '-c', script], labels: {}, maxOutputBytes: 100_000 };
+      return (await engine.client.runOnHostNetwork(command)).output;
+    };
+    const before = await firewallRules();
+    const node = await startNode({ probe: probe() }, { DOCKER_HOST: engine.host });
+    try {
+      expect((await tells(node, 'network walls are up'))['way']).toContain('container');
+      expect(await inside('iptables-save; ip6tables-save')).toContain(`-A INPUT -j WF-${node.daemon.node}-INPUT`);
+      // As by a restart of the machine, or of its firewall: nobody looks before the engine is back.
+      await inside('iptables -F; iptables -X; ip6tables -F; ip6tables -X');
+      await engine.kill();
+      await engine.start();
+      await tells(node, 'made again');
+      const rules = await inside('iptables -S');
+      expect(rules).toContain(`-A INPUT -j WF-${node.daemon.node}-INPUT`);
+      // In FORWARD itself while the engine has not put its own chain first again.
+      expect(rules).toMatch(new RegExp(`-A (DOCKER-USER|FORWARD) -j WF-${node.daemon.node}-FORWARD`));
+      expect(
+        (await firewallRules()).filter((rule) => !before.includes(rule) && rule.includes(node.daemon.node)),
+      ).toEqual([]);
+    } finally {
+      await node.stop();
+    }
+    expect(await inside('iptables-save')).not.toContain('WF-');
+  }, 300_000);
 });
