@@ -32,10 +32,13 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await engine?.thaw();
-  if (node) await ready();
-  await node?.stop();
-  await engine?.[Symbol.asyncDispose]();
+  try {
+    await engine?.thaw();
+    if (node) await ready();
+    await node?.stop();
+  } finally {
+    await engine?.[Symbol.asyncDispose]();
+  }
 });
 
 describe('an engine that goes and comes back', () => {

@@ -237,18 +237,21 @@ async function gone(pid: string): Promise<void> {
   while (nameOf(pid) !== '') await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
-/** What an engine leaves that did not end well: whatever has its folder on the command line (dockerd, containerd, shims). */
+/**
+ * What an engine leaves that did not end well: itself, containerd and shims, which have its folder on the command line, and
+ * containers that were just being made (`runc init`), which have it among their mounts.
+ */
 async function killRest(root: string): Promise<void> {
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    const words = readCommand(pid);
-    if (words.includes(`${root}/`) && /dockerd|containerd/.test(words))
+    const isEngine = /dockerd|containerd/.test(readOf(pid, 'cmdline')) && readOf(pid, 'cmdline').includes(`${root}/`);
+    if (isEngine || readOf(pid, 'mountinfo').includes(`${root}/`))
       await runAsRoot(['kill', '-KILL', pid]).catch(() => {});
   }
 }
 
-function readCommand(pid: string): string {
+function readOf(pid: string, file: 'cmdline' | 'mountinfo'): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {
     return '';
   }
