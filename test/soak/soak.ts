@@ -51,7 +51,7 @@ const SETTLE_MS = 30_000;
 export async function soak({ seed, seconds, say = () => undefined }: SoakOptions): Promise<SoakReport> {
   const ledger = new Ledger();
   const functions = Object.fromEntries(FUNCTIONS.map((of) => [of.name, Publisher.first(of, ledger)]));
-  await using node = await startNode(functions, {
+  const node = await startNode(functions, {
     NODE_OPTIONS: '--inspect=127.0.0.1:0',
     CODE_CHECK_INTERVAL: '0.3',
     QUEUE_TIMEOUT: '90',
@@ -59,6 +59,8 @@ export async function soak({ seed, seconds, say = () => undefined }: SoakOptions
     REST_CONTAINER_LIFE_TIME: '3',
     FUNCTION_MEMORY: '128MiB',
   });
+  // What is wrong with its end is said where it is ended; here it must not hide why the soak broke off.
+  await using _end: AsyncDisposable = { [Symbol.asyncDispose]: () => node.stop().catch(() => undefined) };
   const { dataDir, node: id } = node.daemon;
   say(`node ${id}, data in ${dataDir}`);
   await using inspector = await Inspector.open(debuggerOf(node));
