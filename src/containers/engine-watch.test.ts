@@ -48,6 +48,23 @@ function hanging(engine: FakeEngine): { engine: FakeEngine; hang: { on: boolean 
 }
 
 describe('an engine that is there', () => {
+  it('has many requests at once without a warning of too many listeners', async () => {
+    const { engine, hang } = hanging(fake);
+    const watch = watchOf(engine as FakeEngine);
+    await watch.start();
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => void warnings.push(warning);
+    process.on('warning', onWarning);
+    hang.on = true;
+    for (let request = 0; request < 50; request++) watch.engine.listContainers({}).catch(() => undefined);
+    await settle();
+    // Warnings come a turn of the event loop later.
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', onWarning);
+    watch.close();
+    expect(warnings).toEqual([]);
+  });
+
   it('is asked what it is, and looked at all the time', async () => {
     const watch = watchOf();
     expect(watch.isUp).toBe(false);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock, Timer } from '../lib/clock.ts';
 import { hasCode, messageOf, type WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -52,10 +53,17 @@ const AGAIN_MS = 200;
 /** Failures of a connection that no waiting mends: refused to this user, no certificate, something else than an engine. */
 const PERMANENT = /^(EACCES|EPERM|HPE_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_|ERR_SSL_)/;
 
+/** Every request listens to it while it runs: how many do says nothing of a leak. */
+function newAway(): AbortController {
+  const away = new AbortController();
+  setMaxListeners(0, away.signal);
+  return away;
+}
+
 export function createEngineWatch(engine: ContainerEngine, { clock, logger }: EngineWatchOptions): EngineWatch {
   const downListeners: ((reason: WorkerFrontError) => void)[] = [];
   const upListeners: (() => void)[] = [];
-  let away = new AbortController();
+  let away = newAway();
   away.abort(notFoundYet());
   let info: EngineInfo | undefined;
   let problem: string | undefined;
@@ -128,14 +136,14 @@ export function createEngineWatch(engine: ContainerEngine, { clock, logger }: En
     if (problem !== undefined) {
       const refusal = engineUnavailable(problem, { details: { reason: 'unsupported' } });
       if (problem !== known) logger.error({ reason: problem }, 'the container engine is not supported');
-      away = new AbortController();
+      away = newAway();
       away.abort(refusal);
       throw refusal;
     }
     info = found;
     reason = undefined;
     for (const warning of engineWarnings(found)) logger.warn({ warning }, 'the container engine lacks something');
-    away = new AbortController();
+    away = newAway();
   };
 
   const guard = {
@@ -172,7 +180,7 @@ export function createEngineWatch(engine: ContainerEngine, { clock, logger }: En
         if (isPermanent(error)) throw error;
         reason = messageOf(error);
         logger.warn({ reason }, 'the container engine is not there yet: calls are refused until it is');
-        away = new AbortController();
+        away = newAway();
         away.abort(unavailable());
       }
       timer = clock.after(away.signal.aborted ? LOOK_AWAY_MS : LOOK_MS, () => void look());
