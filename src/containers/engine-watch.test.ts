@@ -50,7 +50,7 @@ function hanging(engine: FakeEngine): { engine: FakeEngine; hang: { on: boolean 
 describe('an engine that is there', () => {
   it('has many requests at once without a warning of too many listeners', async () => {
     const { engine, hang } = hanging(fake);
-    const watch = watchOf(engine as FakeEngine);
+    const watch = watchOf(engine);
     await watch.start();
     const warnings: Error[] = [];
     const onWarning = (warning: Error) => void warnings.push(warning);
@@ -61,7 +61,7 @@ describe('an engine that is there', () => {
     // Warnings come a turn of the event loop later.
     await new Promise((resolve) => setImmediate(resolve));
     process.off('warning', onWarning);
-    watch.close();
+    await watch.close();
     expect(warnings).toEqual([]);
   });
 
