@@ -157,10 +157,14 @@ test(
     const dataDir = await mkdtemp(join(tmpdir(), 'worker-front-kills-'));
     await nodeIdIn(dataDir);
     const tally: Tally = { ok: 0, cut: 0, refused: 0, wrong: [], served: 0, starts: {} };
-    for (let i = 0; i < KILLS; i++) await life(dataDir, source, next, versions, tally);
+    try {
+      for (let i = 0; i < KILLS; i++) await life(dataDir, source, next, versions, tally);
+    } catch (error) {
+      tally.wrong.push(String(error));
+    }
     console.log(`seed ${SEED}:`, JSON.stringify(tally));
 
-    // The last life ends as it should.
+    // The last life ends as it should, and cleans up whatever became of the others.
     const node = await startNode({}, ENV, { dataDir, source });
     await eventually(
       () => node.get('/readyz'),
