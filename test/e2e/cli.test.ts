@@ -147,10 +147,7 @@ describe('a daemon in the background', () => {
 });
 
 describe('a start is refused in one sentence', () => {
-  const missingSocket = 'unix:///run/worker-front-test/no-such.sock';
   test.each<[string, Record<string, string>, string[], RegExp]>([
-    ['without Docker', { DOCKER_HOST: missingSocket }, [], /no-such\.sock.*Docker/],
-    ['without Docker, in the background', { DOCKER_HOST: missingSocket }, ['-d'], /no-such\.sock.*Docker/],
     ['a missing folder', { CODE_SOURCE: 'file:///no/such/folder' }, [], /code source/],
     ['a missing folder, in the background', { CODE_SOURCE: 'file:///no/such/folder' }, ['-d'], /code source/],
     ['an unknown scheme', { CODE_SOURCE: 'gopher://host/x' }, [], /'gopher:'; use s3:/],
