@@ -149,7 +149,7 @@ export const settingsShape = {
     .default(6 * 2 ** 20)
     .describe('bytes of a result'),
   BUFFER_LIMIT: size(2 ** 20)
-    .default(96 * 2 ** 20)
+    .default(64 * 2 ** 20)
     .describe('bytes of events and results of all calls held in memory, half for each; events over it are refused'),
   UPLOAD_LIMIT: size(1)
     .default(256 * 2 ** 20)
