@@ -29,8 +29,14 @@ export function composeNetwork(base: Base, toolsImage: (signal: AbortSignal) => 
   const { allow, dns } = config.network;
   const walls = new Walls({ node, allow, dns, clock, logger, ways: config.network.walls ? ways : [] });
   const networks = new Networks({ node, nodeLabels, extraLabels: config.containerLabels, logger }, { engine, walls });
-  // Sandboxes that are left stay behind their walls.
-  closing('networks', () => (end.keepSandboxes ? networks.leave() : networks.close()), 2 * CLOSE_LIMIT_MS);
+  // Sandboxes that are left stay behind their walls; where none is left (a start that was refused) there is nothing to leave.
+  const inhabited = () =>
+    engine.listContainers(nodeLabels).then(
+      (all) => all.length > 0,
+      () => true,
+    );
+  const close = async () => (end.keepSandboxes && (await inhabited()) ? networks.leave() : networks.close());
+  closing('networks', close, 2 * CLOSE_LIMIT_MS);
 
   const inhabitants = (): Inhabitants => ({
     functions: live.current.functionNetwork !== 'none',

@@ -168,6 +168,13 @@ describe('a start is refused in one sentence', () => {
       env: { CODE_SOURCE: EXAMPLES, DATA_DIR: dir.path, PORT: '0', ...env },
     });
     expectRefusal(result, dir.path, words);
+    if (!existsSync(join(dir.path, 'node-id'))) return;
+    const engine = createDockerEngine();
+    try {
+      await checkNothingLeft(engine, await nodeIdIn(dir.path), dir.path);
+    } finally {
+      await engine.close();
+    }
   });
 
   test('a bad line in .env', async () => {
