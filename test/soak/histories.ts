@@ -73,6 +73,11 @@ export class History {
     return this.#absences.some((absence) => overlaps(absence, span));
   }
 
+  /** Whether code that does not load was the newest at some moment. */
+  hadBadCode(span: Span): boolean {
+    return this.#bad.some((bad) => overlaps(bad, span));
+  }
+
   /** A version that does not load is called only when the one that served before was evicted. */
   mayHaveBeenBad(span: Span): boolean {
     return this.#bad.some((bad) => overlaps(bad, span) && this.#evictedIn({ from: bad.from, to: span.to }));

@@ -89,7 +89,10 @@ export class Operator {
     span.to = performance.now();
     // What is prepared may be evicted the moment it is ready.
     const evicted = body.Code === 'sandbox_lost' && this.#ledger.evictions.some((eviction) => overlaps(eviction, span));
-    if (status === 200 || evicted || this.#mayBeMissing(name, body.Code, span)) return;
+    // Newest code that does not load is told, whether an older version serves or not.
+    const names = name === undefined ? [...this.#ledger.histories.values()] : [this.#ledger.historyOf(name)];
+    const refused = body.Code === 'init_failed' && names.some((history) => history.hadBadCode(span));
+    if (status === 200 || evicted || refused || this.#mayBeMissing(name, body.Code, span)) return;
     this.#complain(`prepare ${name ?? 'all'}`, { status, body });
   }
 
