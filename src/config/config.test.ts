@@ -1,16 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { hasCode } from '../lib/errors.ts';
 import { type Host, type RawSettings, toConfig } from './config.ts';
+import { HOST as host } from './testing/host.ts';
 
-const host: Host = {
-  cpus: 4,
-  memoryBytes: 8 * 2 ** 30,
-  root: false,
-  home: '/home/someone',
-  stateDirectory: undefined,
-  xdgStateHome: undefined,
-  cwd: '/home/someone',
-};
 const SOURCE = { CODE_SOURCE: 'file:///functions' };
 const config = (raw: RawSettings, more: Partial<Host> = {}) => toConfig({ ...SOURCE, ...raw }, { ...host, ...more });
 

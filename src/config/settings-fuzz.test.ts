@@ -2,19 +2,11 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { hasCode } from '../lib/errors.ts';
 import { parseSize } from '../lib/size.ts';
-import { type Config, type Host, type RawSettings, toConfig } from './config.ts';
+import { type Config, type RawSettings, toConfig } from './config.ts';
 import { LiveSettings } from './live.ts';
 import { SETTING_NAMES, type SettingName } from './settings.ts';
+import { HOST } from './testing/host.ts';
 
-const HOST: Host = {
-  cpus: 4,
-  memoryBytes: 8 * 2 ** 30,
-  root: false,
-  home: '/home/someone',
-  stateDirectory: undefined,
-  xdgStateHome: undefined,
-  cwd: '/home/someone',
-};
 const SOURCE = { CODE_SOURCE: 'file:///functions' };
 
 /** Texts as people write them into settings, and as they do not. */
