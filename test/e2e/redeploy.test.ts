@@ -87,6 +87,11 @@ test(`a redeploy every second for ${SECONDS} s under load: no failed call, no ol
     await delay(1000);
   }
   for (const { name } of states) await served(name, last);
+  // The load has to see it too: under its calls alone, versions may have been overtaken until now.
+  await eventually(
+    () => Promise.resolve(states.map(({ seen }) => seen)),
+    (all) => all.every((seen) => seen === last),
+  );
   for (const state of states) state.over = true;
   await Promise.all(loads);
   for (const { name, faults, calls, seen } of states) {
