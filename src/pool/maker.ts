@@ -11,7 +11,7 @@ import type { Stems } from './stems.ts';
 
 export interface MakerDeps {
   launcher: Pick<Launcher, 'launch' | 'load'>;
-  stems: Pick<Stems, 'take' | 'launch'>;
+  stems: Pick<Stems, 'note' | 'take' | 'launch'>;
   engine: Pick<ContainerEngine, 'updateLimits'>;
   budget: Budget;
   folders: Pick<FunctionFolders, 'fill'>;
@@ -34,6 +34,8 @@ export class SandboxMaker {
    * is then being removed. The memory is reserved before this returns its promise.
    */
   async make(plan: SandboxPlan, startable: Startable): Promise<Sandbox> {
+    // Also when this one has to be built first: the next function of this environment need not.
+    if (!startable.layers) this.#deps.stems.note(plan);
     const stem = startable.layers && this.#deps.stems.take(plan);
     if (stem) {
       const ready = await this.#fromStem(stem, plan, startable);

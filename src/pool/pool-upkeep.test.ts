@@ -171,3 +171,13 @@ describe('memory beside a stem', () => {
     (await call).release('keep');
   });
 });
+
+describe('an environment in use', () => {
+  it('keeps stems also when all that was called of it had to be built', async () => {
+    const h = harness({ stemSandboxes: 1 }, { startable: { built: true } });
+    const lease = await h.pool.acquire(planOf('f'));
+    lease.release('keep');
+    await settle();
+    expect(h.pool.countByState()).toMatchObject({ stem: 1, ready: 1 });
+  });
+});
