@@ -12,6 +12,7 @@ import { bytesPart } from './parts/bytes.ts';
 import { coldPart } from './parts/cold.ts';
 import { containerPart } from './parts/container.ts';
 import { densityPart } from './parts/density.ts';
+import { firstPart } from './parts/first.ts';
 import { modesPart } from './parts/modes.ts';
 import { processPart } from './parts/process.ts';
 import { reusedPart } from './parts/reused.ts';
@@ -26,6 +27,7 @@ const PARTS: readonly BenchPart[] = [
   stemPart,
   coldPart,
   modesPart,
+  firstPart,
   processPart,
   containerPart,
   bootPart,

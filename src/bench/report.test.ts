@@ -40,6 +40,13 @@ describe('ratios', () => {
     expect(ratioOf({ ...comparison, aim: undefined }).met).toBeUndefined();
     expect(ratioOf({ ...comparison, limit: [100] })).toMatchObject({ min: 0.4, median: 0.9, max: 2 });
   });
+
+  test('an aim may be about ours itself: its median', () => {
+    expect(ratioOf({ ...comparison, aim: { at: 'most', value: 90 } }).met).toBe(true);
+    expect(ratioOf({ ...comparison, aim: { at: 'most', value: 89 } }).met).toBe(false);
+    const result = { comparisons: [{ ...comparison, aim: { at: 'least', value: 91 } } as const] };
+    expect(printed(result)).toMatch(/≥ 91 1\/s[^\n]*missed/);
+  });
 });
 
 test('reports name the limit beside each figure, for a terminal and as Markdown', () => {

@@ -75,7 +75,7 @@ function compared(comparison: Comparison): string[] {
     spreadText(ours),
     `${spreadText(limit)} ${limitName}`,
     `${median.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)})`,
-    aim ? `${aim.at === 'least' ? '≥' : '≤'} ${aim.ratio}` : 'stated',
+    aim ? `${aim.at === 'least' ? '≥' : '≤'} ${'ratio' in aim ? aim.ratio : `${aim.value} ${unit}`}` : 'stated',
     met === undefined ? '' : met ? 'met' : 'missed',
   ];
 }

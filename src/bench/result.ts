@@ -9,9 +9,12 @@ export interface Comparison {
   limitName: string;
   /** As long as `ours`; one value stands for all. */
   limit: number[];
-  /** What the ratio ours / limit should be. None: it is only stated. */
-  aim?: { at: 'least' | 'most'; ratio: number };
+  /** None: it is only stated. */
+  aim?: Aim;
 }
+
+/** What the ratio ours / limit should be, or ours itself in the comparison's unit. */
+export type Aim = { at: 'least' | 'most' } & ({ ratio: number } | { value: number });
 
 export interface PlainTable {
   title: string;
@@ -46,10 +49,11 @@ export interface Ratio {
   met: boolean | undefined;
 }
 
-/** The spread of ours / limit over the rounds; the aim is judged by the median. */
+/** The spread of ours / limit over the rounds; the aim is judged by the median, of the ratios or of ours. */
 export function ratioOf({ ours, limit, aim }: Comparison): Ratio {
   const ratios = ours.map((value, round) => value / (limit.length === 1 ? limit[0]! : (limit[round] ?? Number.NaN)));
   const { min, median, max } = summarize(ratios);
-  const met = aim && (aim.at === 'least' ? median >= aim.ratio : median <= aim.ratio);
-  return { min, median, max, met };
+  if (!aim) return { min, median, max, met: undefined };
+  const [found, wanted] = 'ratio' in aim ? [median, aim.ratio] : [summarize(ours).median, aim.value];
+  return { min, median, max, met: aim.at === 'least' ? found >= wanted : found <= wanted };
 }

@@ -4,8 +4,8 @@ import { functionFiles, type Language } from '../functions.ts';
 import { BenchClient } from '../lib/client.ts';
 import { BenchDaemon } from '../lib/daemon-process.ts';
 import { joined, type Latency, latencyOf, until } from '../lib/latency.ts';
-import { spread } from '../lib/stats.ts';
 import { startConstantServer } from '../limits/server-process.ts';
+import type { Aim, Comparison } from '../result.ts';
 
 const CALLS = 200;
 const CLIENTS = [1, 4, 16];
@@ -13,9 +13,8 @@ const CLIENTS = [1, 4, 16];
 const PAUSE_MS = 400;
 const PACED_CALLS = 40;
 const COLD_CALLS = 30;
-const FIRSTS = 7;
 const WAIT_MS = 30_000;
-const HEAD = ['language', 'isolation', 'pool', 'p50', 'p95', 'p99', 'handler', 'p50 / L1', 'paced p50'];
+const HEAD = ['language', 'isolation', 'pool', 'p50', 'p95', 'p99', 'handler', 'L1 p50', 'p50 / L1', 'paced p50'];
 
 interface Bench {
   context: BenchContext;
@@ -24,7 +23,12 @@ interface Bench {
   limit: string;
 }
 
-/** Every isolation level with and without pool, and first calls, each beside a constant reply (L1) in the same run. */
+interface Found {
+  row: string[];
+  comparisons: Comparison[];
+}
+
+/** Every isolation level with and without pool, each beside a constant reply (L1) in the same run. */
 export const modesPart: BenchPart = {
   name: 'modes',
   title: 'Isolation levels',
@@ -38,29 +42,23 @@ export const modesPart: BenchPart = {
     });
     const client = new BenchClient();
     const bench = { context, daemon, client, limit: constant.url };
-    const rows: string[][] = [];
-    const firsts: string[][] = [];
+    const found: Found[] = [];
     try {
       for (const language of context.languages) {
         for (const isolation of ['shared', 'process', 'container'] as const) {
-          for (const pool of [false, true]) rows.push(await measureMode(bench, language, isolation, pool));
+          for (const pool of [false, true]) found.push(await measureMode(bench, language, isolation, pool));
         }
-        firsts.push(await measureFirsts(bench, language));
       }
     } finally {
       client.close();
     }
     return {
+      comparisons: found.flatMap(({ comparisons }) => comparisons),
       tables: [
         {
           title: `Milliseconds seen by the client, ${CALLS} calls one after the other; then calls per second of ours and of L1`,
           head: [...HEAD, ...CLIENTS.map((clients) => `${clients} clients/s`), 'starts'],
-          rows,
-        },
-        {
-          title: `Milliseconds, least / median / most of ${FIRSTS}`,
-          head: ['language', 'first call, stems on', 'first call, stems off', 'cold call of a known one, stems off'],
-          rows: firsts,
+          rows: found.map(({ row }) => row),
         },
       ],
       notes: [
@@ -70,9 +68,9 @@ export const modesPart: BenchPart = {
   },
 };
 
-async function measureMode(bench: Bench, language: Language, isolation: string, pool: boolean): Promise<string[]> {
+async function measureMode(bench: Bench, language: Language, isolation: string, pool: boolean): Promise<Found> {
   const { client, context, daemon, limit } = bench;
-  await startEmpty(daemon);
+  await emptied(daemon);
   await daemon.configure({ container_pool_limit: pool ? '1' : '-1', container_pool_num: '16' });
   const name = `noop-${language.name}-${isolation}-${pool ? 'pool' : 'bare'}`;
   await daemon.write(name, functionFiles(language, language.noop(context.run), { isolation, memory: 128 }));
@@ -86,26 +84,43 @@ async function measureMode(bench: Bench, language: Language, isolation: string, 
       ? await pooledLatency(bench, name, PACED_CALLS)
       : await latencyOf(client, url, fresh ? COLD_CALLS : CALLS);
   const after = await latencyOf(client, limit, CALLS);
-  const paced = isolation === 'process' ? (await pacedLatency(bench, url)).p50.toFixed(2) : '-';
+  const bare = (before.p50 + after.p50) / 2;
+  const paced = isolation === 'process' ? (await pacedLatency(bench, url)).p50 : undefined;
   const rates: string[] = [];
   for (const clients of CLIENTS) {
     const our = await client.rate(url, clients, context.seconds * 1000);
-    const bare = await client.rate(limit, clients, Math.min(context.seconds, 1) * 1000);
+    const constant = await client.rate(limit, clients, Math.min(context.seconds, 1) * 1000);
     const failed = our.failed > 0 ? ` (${our.failed} failed)` : '';
-    rates.push(`${our.perSecond.toFixed(0)} of ${bare.perSecond.toFixed(0)}${failed}`);
+    rates.push(`${our.perSecond.toFixed(0)} of ${constant.perSecond.toFixed(0)}${failed}`);
   }
   context.say(`${name}: p50 ${ours.p50.toFixed(2)} ms`);
-  return [
+  const title = `${language.name}, ${isolation}, pool ${pool ? 'on' : 'off'}`;
+  const compared = (what: string, value: number, most: number): Comparison => {
+    const aim: Aim = { at: 'most', value: most };
+    return { what: `${title}: ${what}`, unit: 'ms', ours: [value], limitName: 'L1', limit: [bare], aim };
+  };
+  const comparisons: Comparison[] = [];
+  if (isolation === 'shared') {
+    comparisons.push(compared("p50 over the handler's own time", ours.p50 - ours.handler, 1));
+    comparisons.push(compared('p99', ours.p99, 5));
+  } else if (paced !== undefined) {
+    comparisons.push(compared('p50 with a process ready', paced, 8));
+  } else if (pool) {
+    comparisons.push(compared('p50 while the pool lasts', ours.p50, 5));
+  }
+  const row = [
     language.name,
     isolation,
     pool ? 'on' : 'off',
     ...[ours.p50, ours.p95, ours.p99].map((value) => value.toFixed(2)),
     ours.handler.toFixed(1),
-    ((2 * ours.p50) / (before.p50 + after.p50)).toFixed(1),
-    paced,
+    bare.toFixed(2),
+    (ours.p50 / bare).toFixed(1),
+    paced?.toFixed(2) ?? '-',
     ...rates,
     startsOf(ours),
   ];
+  return { row, comparisons };
 }
 
 /** Calls while the pool lasts: a call is made when a pooled sandbox is ready. */
@@ -129,43 +144,13 @@ async function pacedLatency({ client }: Bench, url: string): Promise<Latency> {
 }
 
 /** No sandbox of an earlier measurement is left. */
-async function startEmpty(daemon: BenchDaemon): Promise<void> {
+export async function emptied(daemon: BenchDaemon): Promise<void> {
   await daemon.configure({ container_pool_limit: '-1' });
   const empty = async () => {
     await fetch(`${daemon.url}/clear`);
     return (await daemon.containers('ready')) === 0 && (await daemon.containers('starting')) === 0;
   };
   await until(empty, WAIT_MS, 'no sandbox');
-}
-
-async function measureFirsts({ client, context, daemon }: Bench, language: Language): Promise<string[]> {
-  const samples: Record<'on' | 'off' | 'cold', number[]> = { on: [], off: [], cold: [] };
-  const answered = async (name: string) => {
-    const { ms, status, body } = await client.call(daemon.execute(name));
-    if (status !== 200) throw new Error(body.toString());
-    return ms;
-  };
-  for (let round = 0; round < FIRSTS; round++) {
-    for (const stems of ['on', 'off'] as const) {
-      await startEmpty(daemon);
-      await daemon.configure({ stem_sandboxes: stems === 'on' ? '1' : '0' });
-      const name = `first-${language.name}-${stems}-${round}`;
-      const other = `other-${language.name}`;
-      for (const one of [name, other]) {
-        const mark = one === other ? context.run : `${context.run}-${one}`;
-        await daemon.write(one, functionFiles(language, language.noop(mark), { memory: 128, isolation: 'container' }));
-      }
-      if (stems === 'on') {
-        // Says that this environment is in use.
-        await answered(other);
-        await until(async () => (await daemon.containers('stem')) >= 1, WAIT_MS, 'a stem sandbox');
-      }
-      samples[stems].push(await answered(name));
-      if (stems === 'off') samples.cold.push(await answered(name));
-    }
-  }
-  await daemon.configure({ stem_sandboxes: '1' });
-  return [language.name, spread(samples.on), spread(samples.off), spread(samples.cold)];
 }
 
 function startsOf({ starts, failed }: Latency): string {
