@@ -205,6 +205,8 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   return { url, node, engineProblem: engineWatch.reason, close, [Symbol.asyncDispose]: () => close() };
 }
 
-function outputBytes({ output }: InvocationRecord): number {
-  return output?.chunks.reduce((sum, chunk) => sum + chunk.text.length, 0) ?? 0;
+/** What a function can make long: its output, and the message of its error. */
+function outputBytes({ output, message }: InvocationRecord): number {
+  const printed = output?.chunks.reduce((sum, chunk) => sum + chunk.text.length, 0) ?? 0;
+  return printed + (message?.length ?? 0);
 }

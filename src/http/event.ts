@@ -1,12 +1,10 @@
-import { isAscii, isUtf8 } from 'node:buffer';
-import { messageOf, WorkerFrontError } from '../lib/errors.ts';
-
-const MAX_QUOTE = 200;
+import { isUtf8 } from 'node:buffer';
+import { WorkerFrontError } from '../lib/errors.ts';
+import { jsonFaultAt } from '../lib/json.ts';
 
 /**
  * The event of an invocation as bytes: the body when there is one, else a JSON object of the query parameters but
- * `name` (a repeated one becomes an array). The body is only checked, never parsed into the reply's way: parsing and
- * throwing away is the cheapest check there is. Rejects with `invalid_request` when it is no JSON in UTF-8.
+ * `name` (a repeated one becomes an array). The body is only checked, never parsed. Rejects with `invalid_request` when it is no JSON in UTF-8.
  */
 export function eventOf(
   body: Buffer | undefined,
@@ -20,22 +18,18 @@ export function eventOf(
       'the request body must not be compressed: send it without Content-Encoding',
     );
   }
-  const ascii = isAscii(body);
-  if (!ascii && !isUtf8(body)) {
-    throw new WorkerFrontError('invalid_request', 'the request body is no JSON: it is not valid UTF-8');
-  }
-  try {
-    JSON.parse(ascii ? body.toString('latin1') : body.toString());
-  } catch (error) {
-    throw new WorkerFrontError(
-      'invalid_request',
-      `the request body is no JSON: ${messageOf(error).slice(0, MAX_QUOTE)}`,
-      {
-        cause: error,
-      },
-    );
+  if (!isUtf8(body)) throw noJson('it is not valid UTF-8');
+  const fault = jsonFaultAt(body);
+  if (fault === body.length) throw noJson('it ends too early');
+  if (fault !== undefined) {
+    const character = JSON.stringify(String.fromCodePoint(body.toString('utf8', fault, fault + 4).codePointAt(0) ?? 0));
+    throw noJson(`unexpected ${character} at byte ${fault}`);
   }
   return body;
+}
+
+function noJson(why: string): WorkerFrontError {
+  return new WorkerFrontError('invalid_request', `the request body is no JSON: ${why}`);
 }
 
 const EMPTY_OBJECT = Buffer.from('{}');

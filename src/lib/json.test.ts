@@ -1,5 +1,6 @@
+import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { isJson } from './json.ts';
+import { isJson, jsonFaultAt } from './json.ts';
 
 it.each([
   '1',
@@ -37,4 +38,61 @@ it('goes through deep nesting without harm', () => {
   const deep = 100_000;
   expect(isJson(Buffer.from('['.repeat(deep) + ']'.repeat(deep)))).toBe(true);
   expect(isJson(Buffer.from('['.repeat(deep)))).toBe(false);
+});
+
+const parses = (text: string) => {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+it('takes what JSON.parse takes, and nothing else', () => {
+  const tokens = `{ } [ ] , : " "a" \\ \\u00e9 \\u12 - 0 12 . e E+ true nul l é`.split(' ');
+  const piece = fc.constantFrom(' ', '\n', ...tokens);
+  const pieces = fc.array(piece, { maxLength: 12 }).map((parts) => parts.join(''));
+  const written = fc.json().chain((text) =>
+    fc.record({ at: fc.nat(text.length), gone: fc.nat(2), put: fc.oneof(fc.constant(''), piece) }).map(
+      // Mostly JSON with one thing wrong.
+      ({ at, gone, put }) => text.slice(0, at) + put + text.slice(at + gone),
+    ),
+  );
+  fc.assert(
+    fc.property(fc.oneof(fc.json(), pieces, written), (text) => {
+      expect(isJson(Buffer.from(text))).toBe(parses(text));
+    }),
+    { numRuns: 20_000 },
+  );
+});
+
+it.each([
+  ['', 0],
+  ['{"a":1', 6],
+  ['{"a":1,}', 7],
+  ['{"a" 1}', 5],
+  ['[1 2]', 3],
+  ['1 2', 2],
+  ['"a\nb"', 2],
+  ['"\\u12x4"', 5],
+  ['nulx', 3],
+  ['[1]', undefined],
+])('says where %j goes wrong', (text, at) => {
+  expect(jsonFaultAt(Buffer.from(text))).toBe(at);
+});
+
+const MEGABYTES = 6 * 2 ** 20;
+
+it.each([
+  ['brackets', '['.repeat(MEGABYTES / 2) + ']'.repeat(MEGABYTES / 2)],
+  ['empty lists', `[${'[],'.repeat(MEGABYTES / 3)}[]]`],
+  ['keys', `[${Array.from({ length: MEGABYTES / 12 }, (_, index) => `{"${index.toString(36)}":0}`).join()}]`],
+])('makes no values out of six megabytes of %s', (_, text) => {
+  const bytes = Buffer.from(text);
+  isJson(bytes);
+  const before = process.memoryUsage().heapUsed;
+  expect(isJson(bytes)).toBe(true);
+  // What `JSON.parse` makes of any of these is 30 MB and more.
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(15 * 2 ** 20);
 });
