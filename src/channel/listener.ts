@@ -3,7 +3,7 @@ import { chmod, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type Deferred, deferred } from '../lib/deferred.ts';
-import { storageFull, WorkerFrontError } from '../lib/errors.ts';
+import { messageOf, storageFull, WorkerFrontError } from '../lib/errors.ts';
 import { makeFolders } from '../lib/folders.ts';
 import { type Logger, silentLogger } from '../lib/logger.ts';
 import { type ChannelOptions, SandboxChannel } from './channel.ts';
@@ -15,6 +15,7 @@ import { socketTransport } from './transport.ts';
 const MAX_SOCKET_PATH = 107;
 /** Characters of a sandbox's id. */
 export const SANDBOX_ID_LENGTH = 16;
+const SOCKET = 'channel.sock';
 const MAX_HELLO_BYTES = 64 * 1024;
 /** Connections that have not said hello yet. Init makes one; more can only come from user code. */
 const MAX_SILENT = 4;
@@ -36,8 +37,8 @@ export interface ChannelFolder {
   readonly dir: string;
   readonly token: string;
   /**
-   * The next channel that the sandbox opens, with a valid hello. Waits for it; the caller sets the time limit by the
-   * signal. Rejects with the signal's reason, or `sandbox_lost` once the folder is closed.
+   * The next channel that the sandbox opens, with a valid hello; while one lives, nobody else can. Waits for it; the caller sets the
+   * time limit by the signal. Rejects with the signal's reason, or `sandbox_lost` once the folder is closed.
    */
   accept(options?: { signal?: AbortSignal }): Promise<SandboxChannel>;
   /** Closes the channel, stops listening and removes the folder. Idempotent. */
@@ -57,13 +58,13 @@ export async function openChannelFolder(options: ChannelFolderOptions): Promise<
     throw new WorkerFrontError('internal_error', 'a sandbox id of a wrong form');
   }
   const dir = join(runDir, sandboxId);
-  const path = join(dir, 'channel.sock');
+  const path = join(dir, SOCKET);
   checkSocketPath(path);
   const token = options.token ?? randomBytes(32).toString('hex');
   const listener = new Listener(dir, token, options);
   try {
     await prepareFolder(runDir, dir, { ...options, token });
-    await listener.listen(path);
+    await listener.listen();
   } catch (error) {
     await listener.close();
     throw storageFull(error, "for a sandbox's channel in RUN_DIR");
@@ -73,7 +74,7 @@ export async function openChannelFolder(options: ChannelFolderOptions): Promise<
 
 /** Rejects with `invalid_setting` when channel folders below `runDir` would have sockets that can't be. For the start of the daemon. */
 export function checkRunDir(runDir: string): void {
-  checkSocketPath(join(runDir, 'x'.repeat(SANDBOX_ID_LENGTH), 'channel.sock'));
+  checkSocketPath(join(runDir, 'x'.repeat(SANDBOX_ID_LENGTH), SOCKET));
 }
 
 function checkSocketPath(path: string): void {
@@ -92,7 +93,7 @@ async function prepareFolder(runDir: string, dir: string, options: ChannelFolder
   const file = join(dir, 'sandbox.json');
   await writeFile(file, JSON.stringify({ protocol: PROTOCOL, sandbox, token, orphanTimeout }));
   await chmod(file, 0o644);
-  await rm(join(dir, 'channel.sock'), { force: true });
+  await rm(join(dir, SOCKET), { force: true });
 }
 
 class Listener implements ChannelFolder {
@@ -100,7 +101,11 @@ class Listener implements ChannelFolder {
   readonly token: string;
   readonly #options: ChannelFolderOptions;
   readonly #logger: Logger;
-  readonly #server: Server;
+  /** Undefined while the sandbox's connection lives. */
+  #server: Server | undefined;
+  /** Resolves when the last server and its connections are gone. */
+  #drained: Promise<void> = Promise.resolve();
+  #listening: Promise<void> = Promise.resolve();
   readonly #silent = new Set<Socket>();
   #live: SandboxChannel | undefined;
   /** A channel that came before somebody asked for it. */
@@ -108,6 +113,7 @@ class Listener implements ChannelFolder {
   #waiting: Deferred<SandboxChannel> | undefined;
   /** The sandbox broke the protocol once: it is not listened to again. */
   #broken = false;
+  #ended = false;
   #closing: Promise<void> | undefined;
 
   constructor(dir: string, token: string, options: ChannelFolderOptions) {
@@ -115,19 +121,11 @@ class Listener implements ChannelFolder {
     this.token = token;
     this.#options = options;
     this.#logger = options.logger ?? silentLogger;
-    this.#server = createServer({ highWaterMark: 256 * 1024 }, (socket) => this.#onConnection(socket));
   }
 
-  async listen(path: string): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(path, () => {
-        this.#server.removeListener('error', reject);
-        this.#server.on('error', (error) => this.#logger.error({ err: error }, 'channel socket failed'));
-        resolve();
-      });
-    });
-    await chmod(path, 0o666);
+  listen(): Promise<void> {
+    this.#listening = this.#listen();
+    return this.#listening;
   }
 
   async accept(options: { signal?: AbortSignal } = {}): Promise<SandboxChannel> {
@@ -167,12 +165,51 @@ class Listener implements ChannelFolder {
   }
 
   async #end(): Promise<void> {
+    this.#ended = true;
     this.#waiting?.reject(new WorkerFrontError('sandbox_lost', 'the channel folder is closed'));
     for (const socket of this.#silent) socket.destroy();
     await this.#live?.close();
-    if (!this.#server.listening) return;
-    await new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
+    await this.#listening.catch(() => undefined);
+    this.#turnDeaf();
+    await this.#drained;
+  }
+
+  async #listen(): Promise<void> {
+    const path = join(this.dir, SOCKET);
+    const server = createServer({ highWaterMark: 256 * 1024 }, (socket) => this.#onConnection(socket));
+    this.#server = server;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, () => {
+        server.removeListener('error', reject);
+        server.on('error', (error) => this.#logger.error({ err: error }, 'channel socket failed'));
+        resolve();
+      });
+    });
+    await chmod(path, 0o666);
+  }
+
+  /**
+   * Nobody listens while the sandbox's connection lives, and its socket is gone: a function that dials again and again would keep
+   * the daemon from everything else, however soon each connection is refused.
+   */
+  #turnDeaf(): void {
+    for (const socket of this.#silent) socket.destroy();
+    const server = this.#server;
+    if (!server) return;
+    this.#server = undefined;
+    const before = this.#drained;
+    this.#drained = new Promise<void>((resolve) => {
+      server.close(() => resolve());
+    }).then(() => before);
+  }
+
+  #onEnd({ violated }: { violated: boolean }): void {
+    this.#live = undefined;
+    if (violated) this.#broken = true;
+    if (this.#broken || this.#ended) return;
+    this.listen().catch((error: unknown) => {
+      this.#logger.debug({ reason: messageOf(error) }, 'a sandbox that has lost its channel is not listened to');
     });
   }
 
@@ -220,10 +257,10 @@ class Listener implements ChannelFolder {
     const { environment, version, used } = message;
     const channel = new SandboxChannel({ environment, version, used }, transport, decoder, this.#options);
     this.#live = channel;
+    this.#turnDeaf();
     channel.onClosed((end) => {
-      this.#live = undefined;
-      if (end.violated) this.#broken = true;
       if (this.#ready === channel) this.#ready = undefined;
+      this.#onEnd(end);
     });
     if (this.#waiting) this.#waiting.resolve(channel);
     else this.#ready = channel;
