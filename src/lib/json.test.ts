@@ -96,3 +96,16 @@ it.each([
   // What `JSON.parse` makes of any of these is 30 MB and more.
   expect(process.memoryUsage().heapUsed - before).toBeLessThan(15 * 2 ** 20);
 });
+
+it('finds what ends a long string or is wrong in it, wherever it is in the buffer', () => {
+  const around = fc.string({ unit: fc.constantFrom('a', 'é', ' ', '\u{1f600}'), minLength: 20, maxLength: 90 });
+  const special = fc.constantFrom('', '"', '\\', '\\n', '\\u00e9', '\\u00g9', '\n', '\u001f', '\u0000', '\u007f');
+  fc.assert(
+    fc.property(fc.nat(7), around, special, around, (offset, before, wrong, after) => {
+      const text = `["${before}${wrong}${after}"]`;
+      const buffer = Buffer.from('"'.repeat(offset) + text + '"'.repeat(3));
+      expect(isJson(buffer.subarray(offset, buffer.length - 3))).toBe(parses(text));
+    }),
+    { numRuns: 10_000 },
+  );
+});
