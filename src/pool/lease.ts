@@ -8,11 +8,11 @@ export type LeaseStart = 'reused' | 'pooled' | 'stem' | 'cold' | 'built';
 export type Fate = 'keep' | 'discard' | 'unused';
 
 export interface LeaseFacts {
-  start: LeaseStart;
+  readonly start: LeaseStart;
   /** Waiting that was not the making of a sandbox, in fractional milliseconds. */
-  queueMs: number;
+  readonly queueMs: number;
   /** What this call waited for; all zero when it found a ready sandbox. */
-  timings: StartTimings;
+  readonly timings: Readonly<StartTimings>;
 }
 
 /** The right to run one call in a sandbox. Must be released exactly once. */

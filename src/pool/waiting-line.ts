@@ -7,6 +7,9 @@ import { Waiter } from './waiter.ts';
 
 export interface WaitingLineOptions {
   clock: Clock;
+  functionName: string;
+  /** Callers who may wait for each other's sandboxes (`QUEUE_LIMIT`). */
+  limit(): number;
   /** Milliseconds that a caller waits without a sandbox being made for it. */
   timeoutMs(): number;
   /** Takes a place in the node's queue, or throws `node_overloaded`; `refuse` says that it is needed by another function. */
@@ -29,6 +32,16 @@ export class WaitingLine {
 
   get length(): number {
     return this.#waiters.length;
+  }
+
+  /**
+   * Throws `too_many_requests` when as many wait as may. Those for whom a sandbox is being made (`starting`) do not count,
+   * and one for whom another can be made (`mayStart`) does not queue.
+   */
+  checkRoom(starting: number, mayStart: boolean): void {
+    const queued = this.#waiters.length - starting;
+    if (queued < this.#options.limit() || (queued <= 0 && mayStart)) return;
+    throw queueFull(queued, this.#options.functionName);
   }
 
   /** Waits for a lease. Rejects with `node_overloaded` (no place, or after the time limit), what `fail` says, or the signal's reason. */
@@ -88,6 +101,14 @@ export class WaitingLine {
     waiter.fail(reason);
     this.#options.changed();
   }
+}
+
+function queueFull(queued: number, functionName: string): WorkerFrontError {
+  return new WorkerFrontError(
+    'too_many_requests',
+    `${queued} calls of '${functionName}' are waiting already (QUEUE_LIMIT); try again later`,
+    { retryAfter: 1 },
+  );
 }
 
 function overloaded(timeoutMs: number): WorkerFrontError {

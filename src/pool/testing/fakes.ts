@@ -4,7 +4,8 @@ import { silentLogger } from '../../lib/logger.ts';
 import { ManualClock, settle } from '../../lib/manual-clock.ts';
 import type { LaunchRequest } from '../launcher.ts';
 import type { SandboxPlan, Startable } from '../plan.ts';
-import { Pool, type PoolDeps, type PoolSettings } from '../pool.ts';
+import { Pool } from '../pool.ts';
+import type { PoolDeps, PoolSettings } from '../pool-options.ts';
 import { QueuePlaces } from '../queue-places.ts';
 import { Sandbox } from '../sandbox.ts';
 
