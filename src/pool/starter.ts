@@ -32,6 +32,7 @@ export interface StarterDeps {
 const MAX_SPARE_STARTS = 1;
 /** A start that takes longer, in milliseconds, is waiting for a slow handler to load: its place is another's. */
 const SLOW_START_MS = 1000;
+const NONE: ReadonlySet<SandboxGroup> = new Set();
 
 /**
  * Decides which sandbox is made next. Callers who wait come first, those of the function with the least memory before
@@ -67,7 +68,7 @@ export class Starter {
     this.dispatch();
   }
 
-  /** Starts what can be started now. */
+  /** Starts what can be started now. On the path of every call that waits: allocates nothing while there is room. */
   dispatch(): void {
     if (this.#closed) return;
     if (this.#suspended !== undefined) {
@@ -77,18 +78,15 @@ export class Starter {
       }
       return;
     }
-    const withoutRoom = new Set<SandboxGroup>();
+    // Not kept between dispatches: making room dispatches again.
+    let withoutRoom: Set<SandboxGroup> | undefined;
     while (this.#places < this.#options.maxStarts) {
-      const group = this.#neediest(withoutRoom);
+      const group = this.#neediest(withoutRoom ?? NONE);
       if (!group?.startable) break;
       if (this.#makeRoom(this.#extraBytes(group), group)) this.#begin(group, group.startable, false);
-      else withoutRoom.add(group);
+      else (withoutRoom ??= new Set()).add(group);
     }
-    const looked = this.#places < this.#options.maxStarts;
-    for (const group of this.#starved) {
-      if (!group.wantsStart || (looked && !withoutRoom.has(group))) this.#starved.delete(group);
-    }
-    for (const group of withoutRoom) this.#starved.add(group);
+    this.#noteStarved(withoutRoom ?? NONE);
     for (const group of this.#hungry) group.coverWaiters();
     this.#startSpares();
   }
@@ -143,16 +141,36 @@ export class Starter {
     return startable?.layers ? this.#deps.stems.extraBytes(plan) : plan.limits.memoryBytes;
   }
 
-  /** Of the functions whose callers wait, the one that has the least memory: so a flooded one leaves room for others. */
-  #neediest(except: ReadonlySet<SandboxGroup>): SandboxGroup | undefined {
+  /** Who has found no room now is starved; who has been looked at and found some, or wants none any more, is not. */
+  #noteStarved(withoutRoom: ReadonlySet<SandboxGroup>): void {
+    const looked = this.#places < this.#options.maxStarts;
+    for (const group of this.#starved) {
+      if (!group.wantsStart || (looked && !withoutRoom.has(group))) this.#starved.delete(group);
+    }
+    for (const group of withoutRoom) this.#starved.add(group);
+  }
+
+  /**
+   * Of the functions whose callers wait, the one that has the least memory: so a flooded one leaves room for others. Of
+   * equals, the one that has been starved longest.
+   */
+  #neediest(withoutRoom: ReadonlySet<SandboxGroup>): SandboxGroup | undefined {
     let neediest: SandboxGroup | undefined;
-    for (const group of new Set([...this.#starved, ...this.#hungry])) {
+    for (const group of this.#starved) {
+      if (this.#mayStart(group, withoutRoom)) neediest = needier(neediest, group);
+    }
+    for (const group of this.#hungry) {
       if (group.waiting === 0) this.#hungry.delete(group);
-      if (!group.wantsStart || except.has(group) || group.starting >= startsOfOne(this.#options.maxStarts)) continue;
-      if (some(except, (starved) => mustLeaveRoom(group, starved))) continue;
-      if (!neediest || heldBytes(group) < heldBytes(neediest)) neediest = group;
+      else if (this.#mayStart(group, withoutRoom)) neediest = needier(neediest, group);
     }
     return neediest;
+  }
+
+  #mayStart(group: SandboxGroup, withoutRoom: ReadonlySet<SandboxGroup>): boolean {
+    if (!group.wantsStart || group.starting >= startsOfOne(this.#options.maxStarts)) return false;
+    if (withoutRoom.has(group)) return false;
+    for (const starved of withoutRoom) if (mustLeaveRoom(group, starved)) return false;
+    return true;
   }
 
   #startSpares(): void {
@@ -177,6 +195,7 @@ export class Starter {
     const spared = asking.size === 0 ? 0 : reservedBytes(budget.limit, this.#options.usualBytes());
     const wanted = bytes + spared;
     if (budget.fits(wanted)) return true;
+    if (budget.fits(wanted, removals.pendingBytes)) return false;
     const now = this.#options.clock.now();
     const others = [...this.#deps.groups()].filter((group) => group !== asking).sort((a, b) => a.lastUsed - b.lastUsed);
     for (const group of others) {
@@ -254,9 +273,8 @@ export class Starter {
   }
 }
 
-function some<T>(all: Iterable<T>, test: (one: T) => boolean): boolean {
-  for (const one of all) if (test(one)) return true;
-  return false;
+function needier(one: SandboxGroup | undefined, other: SandboxGroup): SandboxGroup {
+  return one === undefined || heldBytes(other) < heldBytes(one) ? other : one;
 }
 
 /** True when the engine refused because a container or image was taken away from outside. */

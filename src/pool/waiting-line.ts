@@ -25,6 +25,10 @@ const MAX_LOSSES = 2;
 export class WaitingLine {
   readonly #options: WaitingLineOptions;
   readonly #waiters: Waiter[] = [];
+  /** So many of the first are covered. */
+  #covered = 0;
+  /** So many of the first know whether they are; the rest have come since the last `cover`. */
+  #told = 0;
 
   constructor(options: WaitingLineOptions) {
     this.#options = options;
@@ -67,7 +71,7 @@ export class WaitingLine {
 
   /** Takes out who waits longest. */
   shift(): Waiter | undefined {
-    return this.#waiters.shift();
+    return this.#takeOut(0);
   }
 
   /**
@@ -80,26 +84,43 @@ export class WaitingLine {
       waiter.losses += 1;
       return true;
     }
-    this.#waiters.shift();
+    this.#takeOut(0);
     waiter.fail(error);
     return true;
   }
 
   failAll(error: unknown): void {
+    this.#covered = 0;
+    this.#told = 0;
     for (const waiter of this.#waiters.splice(0)) waiter.fail(error);
   }
 
-  /** For the first `count` callers something is being made: their time limits stand still. */
+  /**
+   * For the first `count` callers something is being made: their time limits stand still. Called at each change of
+   * anything that waits: looks only at callers for whom it makes a difference.
+   */
   cover(count: number): void {
-    for (const [index, waiter] of this.#waiters.entries()) waiter.setCovered(index < count);
+    const { length } = this.#waiters;
+    const covered = Math.min(count, length);
+    for (let index = this.#covered; index < covered; index++) this.#waiters[index]?.setCovered(true);
+    for (let index = covered; index < this.#covered; index++) this.#waiters[index]?.setCovered(false);
+    for (let index = Math.max(covered, this.#told); index < length; index++) this.#waiters[index]?.setCovered(false);
+    this.#covered = covered;
+    this.#told = length;
   }
 
   #giveUp(waiter: Waiter, reason: unknown): void {
     const index = this.#waiters.indexOf(waiter);
     if (index < 0) return;
-    this.#waiters.splice(index, 1);
+    this.#takeOut(index);
     waiter.fail(reason);
     this.#options.changed();
+  }
+
+  #takeOut(index: number): Waiter | undefined {
+    if (index < this.#covered) this.#covered -= 1;
+    if (index < this.#told) this.#told -= 1;
+    return index === 0 ? this.#waiters.shift() : this.#waiters.splice(index, 1)[0];
   }
 }
 
