@@ -7,7 +7,7 @@ import type { Clock } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
 import { type ErrorCode, hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { Lease } from '../pool/lease.ts';
+import type { Begin, Lease } from '../pool/lease.ts';
 import type { SandboxPlan } from '../pool/plan.ts';
 import type { QueuePlaces } from '../pool/queue-places.ts';
 import type { Sandbox } from '../pool/sandbox.ts';
@@ -23,7 +23,7 @@ import type {
 import { loadError, resultOf } from './outcome.ts';
 import type { FunctionPlan, PlanSettings, Plans } from './plan.ts';
 import { newRecord, noteStart, outputOf, peakOf } from './record.ts';
-import { runCall } from './run-call.ts';
+import { type Ran, runCall } from './run-call.ts';
 
 export interface InvokerOptions {
   settings(): PlanSettings;
@@ -46,7 +46,8 @@ export interface InvokerDeps {
   };
   /** The node's queue: calls wait there for code as they do for sandboxes. */
   places: Pick<QueuePlaces, 'enter' | 'takenBy'>;
-  pool: { acquire(plan: SandboxPlan, signal?: AbortSignal): Promise<Lease> };
+  /** `begin` is called in the turn in which the lease is given. */
+  pool: { acquire(plan: SandboxPlan, signal?: AbortSignal, begin?: Begin): Promise<Lease> };
   /** The host's view of a sandbox's memory. */
   memoryUsage(containerId: string): Promise<MemoryUsage | undefined>;
   records: { put(record: InvocationRecord): void; get(id: string): InvocationRecord | undefined };
@@ -169,17 +170,21 @@ class PoolInvoker implements Invoker {
   async #runSomewhere(request: InvocationRequest, progress: Progress) {
     for (let moves = 0; ; moves++) {
       const { version, plan } = await this.#planFor(request, progress);
-      const lease = await this.#acquire(version, plan, request, moves);
+      const { timeoutMs, cancelOnDisconnect } = plan.settings;
+      const limits = { timeoutMs, cancelOnDisconnect, cancelGraceMs: this.#options.cancelGraceMs() };
+      const call: { running?: Promise<Ran> } = {};
+      const begin = (given: Lease) => {
+        if (!request.signal?.aborted) call.running = runCall(given, request, limits, this.#options.clock);
+      };
+      const lease = await this.#acquire(version, plan, request, begin, moves);
       if (lease === undefined) continue;
-      if (request.signal?.aborted) {
+      if (call.running === undefined) {
         lease.release('unused');
-        throw request.signal.reason;
+        throw request.signal?.reason;
       }
       try {
         noteStart(progress.record, lease, version, plan);
-        const { timeoutMs, cancelOnDisconnect } = plan.settings;
-        const limits = { timeoutMs, cancelOnDisconnect, cancelGraceMs: this.#options.cancelGraceMs() };
-        const { runMs, ...ran } = await runCall(lease, request, limits, this.#options.clock);
+        const { runMs, ...ran } = await call.running;
         const { outcome } = ran;
         const unheard = outcome.kind === 'lost' && !outcome.started;
         if (!unheard || moves >= MAX_MOVES) {
@@ -198,10 +203,16 @@ class PoolInvoker implements Invoker {
    * undefined: no sandbox could be made of a version that another one has replaced meanwhile, or whose bundle was
    * evicted; nothing was started, so the call goes to the version that serves now.
    */
-  async #acquire(version: FunctionVersion, plan: FunctionPlan, request: InvocationRequest, moves: number) {
+  async #acquire(
+    version: FunctionVersion,
+    plan: FunctionPlan,
+    request: InvocationRequest,
+    begin: Begin,
+    moves: number,
+  ): Promise<Lease | undefined> {
     const { pool, registry } = this.#deps;
     try {
-      return await pool.acquire(plan.sandbox, request.signal);
+      return await pool.acquire(plan.sandbox, request.signal, begin);
     } catch (error) {
       const final = moves >= MAX_MOVES || !hasCode(error) || NODE_REFUSES.has(error.code);
       if (final || registry.isCurrent(version)) throw error;

@@ -3,7 +3,7 @@ import { Backoff } from './backoff.ts';
 import { Demand } from './demand.ts';
 import type { GroupContext } from './group-context.ts';
 import { GroupSource } from './group-source.ts';
-import { type Fate, Lease, type LeaseFacts } from './lease.ts';
+import { type Begin, type Fate, Lease, type LeaseFacts } from './lease.ts';
 import { Members } from './members.ts';
 import type { SandboxPlan, Startable } from './plan.ts';
 import { endAfterGrace, spoils } from './release.ts';
@@ -119,15 +119,19 @@ export class SandboxGroup {
    * The right to run one call: in a ready sandbox at once, or when one becomes ready. Rejects with
    * `too_many_requests` (queue full), `node_overloaded` (the node's queue is full, waited too long), the reason why no sandbox can be made, or the signal's reason.
    */
-  async acquire(signal?: AbortSignal): Promise<Lease> {
+  async acquire(signal?: AbortSignal, begin?: Begin): Promise<Lease> {
     const now = this.#context.clock.now();
     this.lastUsed = now;
     this.demand.enter(now);
     try {
       const ready = this.#members.takeFree();
-      if (ready) return this.#lease(ready, factsAtOnce(ready));
+      if (ready) {
+        const lease = this.#lease(ready, factsAtOnce(ready));
+        begin?.(lease);
+        return lease;
+      }
       this.#waiters.checkRoom(this.starting, this.size < this.plan.maxSandboxes);
-      return await this.#waiters.wait(signal);
+      return await this.#waiters.wait(signal, begin);
     } catch (error) {
       this.demand.leave(this.#context.clock.now());
       throw error;

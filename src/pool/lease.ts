@@ -15,6 +15,12 @@ export interface LeaseFacts {
   readonly timings: Readonly<StartTimings>;
 }
 
+/**
+ * Called with a lease in the very turn in which it is given, before anything else goes on there: a call that begins here does
+ * not wait until the reply of the one before is written. Must not throw.
+ */
+export type Begin = (lease: Lease) => void;
+
 /** The right to run one call in a sandbox. Must be released exactly once. */
 export class Lease {
   readonly sandbox: Sandbox;

@@ -181,3 +181,18 @@ describe('an environment in use', () => {
     expect(h.pool.countByState()).toMatchObject({ stem: 1, ready: 1 });
   });
 });
+
+it('a call that waits begins in the turn in which the one before ends', async () => {
+  const h = harness({}, { startable: {} });
+  const plan = planOf('f', { maxSandboxes: 1 });
+  const first = await h.pool.acquire(plan);
+  const begun: Lease[] = [];
+  const second = h.pool.acquire(plan, undefined, (lease) => void begun.push(lease));
+  await settle();
+  expect(begun).toEqual([]);
+  first.release('keep');
+  expect(begun.map(({ sandbox }) => sandbox)).toEqual([first.sandbox]);
+  (await second).release('keep');
+  await h.pool.acquire(plan, undefined, (lease) => void begun.push(lease));
+  expect(begun).toHaveLength(2);
+});

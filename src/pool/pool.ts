@@ -1,7 +1,7 @@
 import { WorkerFrontError } from '../lib/errors.ts';
 import type { Adoption } from './adoption.ts';
 import { countByState, statusOf, waitingIn } from './census.ts';
-import type { Lease } from './lease.ts';
+import type { Begin, Lease } from './lease.ts';
 import type { SandboxPlan } from './plan.ts';
 import type { PoolDeps, PoolOptions } from './pool-options.ts';
 import { composePool, type PoolParts } from './pool-parts.ts';
@@ -23,9 +23,9 @@ export class Pool {
   }
 
   /** The right to run one call of this plan. See `SandboxGroup.acquire` for the errors. */
-  acquire(plan: SandboxPlan, signal?: AbortSignal): Promise<Lease> {
+  acquire(plan: SandboxPlan, signal?: AbortSignal, begin?: Begin): Promise<Lease> {
     if (this.#closed) return Promise.reject(new WorkerFrontError('shutting_down', 'the daemon is shutting down'));
-    return this.#parts.groups.of(plan).acquire(signal);
+    return this.#parts.groups.of(plan).acquire(signal, begin);
   }
 
   /** Makes one sandbox of the plan ready and keeps it idle, ahead of calls. Rejects with the reason why there can be none. */

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../lib/clock.ts';
-import type { Lease } from './lease.ts';
+import type { Begin, Lease } from './lease.ts';
 import type { QueuePlace } from './queue-places.ts';
 
 /**
@@ -12,6 +12,7 @@ export class Waiter {
   readonly #resolve: (lease: Lease) => void;
   readonly #reject: (error: unknown) => void;
   readonly #onTimeout: (waiter: Waiter) => void;
+  readonly #begin: Begin | undefined;
   #place: QueuePlace | undefined;
   #leftMs: number;
   #timer: Timer | undefined;
@@ -20,12 +21,13 @@ export class Waiter {
   losses = 0;
 
   constructor(
-    options: { clock: Clock; timeoutMs: number; onTimeout: (waiter: Waiter) => void },
+    options: { clock: Clock; timeoutMs: number; onTimeout: (waiter: Waiter) => void; begin?: Begin | undefined },
     settle: { resolve: (lease: Lease) => void; reject: (error: unknown) => void },
   ) {
     this.#clock = options.clock;
     this.#leftMs = options.timeoutMs;
     this.#onTimeout = options.onTimeout;
+    this.#begin = options.begin;
     this.#resolve = settle.resolve;
     this.#reject = settle.reject;
     this.since = options.clock.now();
@@ -43,6 +45,7 @@ export class Waiter {
   }
 
   give(lease: Lease): void {
+    this.#begin?.(lease);
     this.#pause();
     this.#place?.leave();
     this.#resolve(lease);

@@ -1,7 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
-import type { Lease } from './lease.ts';
+import type { Begin, Lease } from './lease.ts';
 import type { QueuePlace } from './queue-places.ts';
 import { Waiter } from './waiter.ts';
 
@@ -49,12 +49,12 @@ export class WaitingLine {
   }
 
   /** Waits for a lease. Rejects with `node_overloaded` (no place, or after the time limit), what `fail` says, or the signal's reason. */
-  async wait(signal: AbortSignal | undefined): Promise<Lease> {
+  async wait(signal: AbortSignal | undefined, begin?: Begin): Promise<Lease> {
     signal?.throwIfAborted();
     const result = deferred<Lease>();
     const timeoutMs = this.#options.timeoutMs();
     const waiter = new Waiter(
-      { clock: this.#options.clock, timeoutMs, onTimeout: (late) => this.#giveUp(late, overloaded(timeoutMs)) },
+      { clock: this.#options.clock, timeoutMs, onTimeout: (late) => this.#giveUp(late, overloaded(timeoutMs)), begin },
       result,
     );
     waiter.takes(this.#options.enter((error) => this.#giveUp(waiter, error)));

@@ -6,7 +6,7 @@ import { deferred } from '../../lib/deferred.ts';
 import { WorkerFrontError } from '../../lib/errors.ts';
 import { silentLogger } from '../../lib/logger.ts';
 import { ManualClock, settle } from '../../lib/manual-clock.ts';
-import { Lease, type LeaseFacts } from '../../pool/lease.ts';
+import { type Begin, Lease, type LeaseFacts } from '../../pool/lease.ts';
 import type { SandboxPlan } from '../../pool/plan.ts';
 import { QueuePlaces } from '../../pool/queue-places.ts';
 import { Sandbox } from '../../pool/sandbox.ts';
@@ -94,7 +94,7 @@ export class InvokerHarness {
         isKnown: () => this.known,
       },
       places: this.places,
-      pool: { acquire: (plan) => this.#acquire(plan) },
+      pool: { acquire: (plan, _signal, begin) => this.#acquire(plan, begin) },
       memoryUsage: (id) => this.usage(id),
       records: {
         put: (record) => {
@@ -131,7 +131,7 @@ export class InvokerHarness {
     return this.given.flatMap(({ fates }) => fates);
   }
 
-  async #acquire(plan: SandboxPlan): Promise<Lease> {
+  async #acquire(plan: SandboxPlan, begin?: Begin): Promise<Lease> {
     await this.beforeLease(plan);
     const identity = { id: 'abc', containerName: 'hf_f__00001_00002', imageName: 'hf_f', plan, reservation: {} };
     const sandbox = new Sandbox(identity as never);
@@ -141,7 +141,9 @@ export class InvokerHarness {
     const given: Given = { sandbox, channel, plan, fates: [] };
     this.given.push(given);
     this.onGiven(given);
-    return new Lease(sandbox, this.facts, (_, fate) => void given.fates.push(fate));
+    const lease = new Lease(sandbox, this.facts, (_, fate) => void given.fates.push(fate));
+    begin?.(lease);
+    return lease;
   }
 }
 
