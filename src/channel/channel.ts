@@ -1,43 +1,36 @@
-import { type ByteBudget, SMALL_BYTES } from '../lib/byte-budget.ts';
-import { type Deferred, deferred } from '../lib/deferred.ts';
+import type { ByteBudget } from '../lib/byte-budget.ts';
+import { deferred } from '../lib/deferred.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { type Logger, silentLogger } from '../lib/logger.ts';
+import { CallsInFlight, neverStarted } from './calls-in-flight.ts';
 import { encodeFrame, type FrameDecoder, type FrameHeader, ProtocolError } from './frames.ts';
-import { initFailed, lostError } from './load-errors.ts';
+import { HandlerLoad, type Loaded } from './handler-load.ts';
 import {
   type CancelReason,
-  type Failure,
   type Hello,
   type LoadRequest,
+  type OutputStream,
   parseSandboxMessage,
   type StartRequest,
 } from './messages.ts';
 import type { ChannelEnd, InvocationOutcome } from './outcome.ts';
-import { type Captured, OutputCapture, OutputTail } from './output.ts';
+import { OutputTail } from './output.ts';
+import { ResultRoom } from './result-room.ts';
 import type { Transport } from './transport.ts';
 
 export type { ChannelEnd, InvocationOutcome } from './outcome.ts';
 
 export interface ChannelOptions {
   logger?: Logger;
-  /** Called with output as it comes; `id` is undefined outside an invocation (loading, idle, several at once). */
   /** Bytes of results that the daemon may hold; one that does not fit waits in its sandbox. No bound when left out. */
   results?: ByteBudget;
-  onOutput?: (id: string | undefined, stream: 'stdout' | 'stderr', bytes: Buffer) => void;
-}
-
-interface Running {
-  outcome: Deferred<InvocationOutcome>;
-  logs: OutputCapture;
-  /** The sandbox cannot have got the whole `start` frame. */
-  unheard: boolean;
-  oomKillsBefore: number;
+  /** Called with output as it comes; `id` is undefined outside an invocation (loading, idle, several at once). */
+  onOutput?: (id: string | undefined, stream: OutputStream, bytes: Buffer) => void;
 }
 
 const TAIL_BYTES = 4096;
 /** Largest `log` body that init sends. */
 const MAX_LOG_BODY = 1024 * 1024;
-const NO_LOGS: Captured = Object.freeze({ pieces: [], droppedBytes: 0 });
 
 /**
  * The daemon's end of one sandbox's channel, from its hello on. Whatever comes from the sandbox is checked; anything
@@ -52,22 +45,14 @@ export class SandboxChannel {
   readonly #decoder: FrameDecoder;
   readonly #logger: Logger;
   readonly #onOutput: ChannelOptions['onOutput'];
-  readonly #results: ByteBudget | undefined;
-  /** Taken from the budget for the frame that comes in now. */
-  #taken = 0;
-  #stopWaiting: (() => void) | undefined;
-  readonly #running = new Map<string, Running>();
+  readonly #room: ResultRoom;
+  readonly #calls = new CallsInFlight();
+  readonly #load: HandlerLoad;
   readonly #closeCallbacks: ((end: ChannelEnd) => void)[] = [];
   readonly #tail = new OutputTail(TAIL_BYTES);
-  #state: 'fresh' | 'loading' | 'loaded';
-  #loading: Deferred<{ initMs: number }> | undefined;
   #logLimit = 0;
-  /** Kills for memory that the sandbox has told of; it tells before an invocation when there were others. */
-  #oomKills = 0;
   #end: ChannelEnd | undefined;
   #bye: string | undefined;
-  /** A runtime that died before it could be told to load. */
-  #loadFailure: WorkerFrontError | undefined;
 
   constructor(hello: Hello, transport: Transport, decoder: FrameDecoder, options: ChannelOptions = {}) {
     this.hello = hello;
@@ -76,13 +61,19 @@ export class SandboxChannel {
     this.#decoder = decoder;
     this.#logger = options.logger ?? silentLogger;
     this.#onOutput = options.onOutput;
-    this.#state = hello.version === undefined ? 'fresh' : 'loaded';
-    this.#results = options.results;
+    this.#load = new HandlerLoad(hello.version !== undefined);
+    this.#room = new ResultRoom(options.results, {
+      pause: () => transport.pause(),
+      resume: () => {
+        this.#guard(() => decoder.resume());
+        transport.resume();
+      },
+    });
     decoder.onFrame = (header, body) => {
-      this.#giveBack();
+      this.#room.giveBack();
       this.#onFrame(header, body);
     };
-    decoder.admit = (bytes) => this.#admit(bytes);
+    decoder.admit = (bytes) => this.#room.admit(bytes);
     decoder.maxBodyBytes = MAX_LOG_BODY;
     transport.onData = (chunk) => this.#guard(() => decoder.push(chunk));
     transport.onClosed = (cause) =>
@@ -91,7 +82,7 @@ export class SandboxChannel {
 
   /** Invocations that were started and have not ended. */
   get inFlight(): number {
-    return this.#running.size;
+    return this.#calls.size;
   }
 
   get isOpen(): boolean {
@@ -118,18 +109,13 @@ export class SandboxChannel {
    * Loads the handler, once per sandbox. Rejects with `init_failed` (details: kind, errorType, message, trace, exitCode,
    * signal, oomKills, output), with `sandbox_lost` when the channel ends first, or with the signal's reason; an aborted load closes the channel.
    */
-  load(request: LoadRequest, options: { signal?: AbortSignal } = {}): Promise<{ initMs: number }> {
-    if (this.#loadFailure) return Promise.reject(this.#loadFailure);
-    if (this.#end) return Promise.reject(lostError(this.#end.reason));
-    if (this.#state !== 'fresh') {
-      return Promise.reject(new WorkerFrontError('internal_error', 'this sandbox has loaded a function already'));
-    }
+  load(request: LoadRequest, options: { signal?: AbortSignal } = {}): Promise<Loaded> {
+    const obstacle = this.#load.obstacle(this.#end?.reason);
+    if (obstacle) return Promise.reject(obstacle);
     const { signal } = options;
     if (signal?.aborted) return Promise.reject(signal.reason as Error);
     this.setLimits(request);
-    this.#state = 'loading';
-    const loading = deferred<{ initMs: number }>();
-    this.#loading = loading;
+    const loading = this.#load.begin();
     this.#send({ type: 'load', ...request });
     if (!signal) return loading.promise;
     const onAbort = () => {
@@ -151,25 +137,16 @@ export class SandboxChannel {
    * here: the caller calls `cancel` when it has passed.
    */
   start(request: StartRequest, event: Uint8Array | readonly Uint8Array[]): Promise<InvocationOutcome> {
-    if (this.#end) {
-      const { reason } = this.#end;
-      return Promise.resolve({ kind: 'lost', reason, started: false, oomKillsBefore: 0, logs: NO_LOGS });
-    }
-    if (this.#state !== 'loaded' || this.#running.has(request.id)) {
+    if (this.#end) return Promise.resolve(neverStarted(this.#end.reason));
+    if (!this.#load.isLoaded || this.#calls.has(request.id)) {
       return Promise.reject(new WorkerFrontError('internal_error', 'start before ready, or an id in flight'));
     }
-    const running: Running = {
-      outcome: deferred(),
-      logs: new OutputCapture(this.#logLimit),
-      unheard: false,
-      oomKillsBefore: this.#oomKills,
-    };
     const frame = encodeFrame({ type: 'start', ...request }, event);
-    this.#running.set(request.id, running);
+    const call = this.#calls.add(request.id, this.#logLimit);
     this.#transport.write(frame, () => {
-      running.unheard = true;
+      call.unheard = true;
     });
-    return running.outcome.promise;
+    return call.outcome.promise;
   }
 
   /**
@@ -177,7 +154,7 @@ export class SandboxChannel {
    * SIGTERM first, and the outcome may be any until then. Unknown ids are ignored.
    */
   cancel(id: string, reason: CancelReason, graceMs = 0): void {
-    if (this.#running.has(id)) this.#send({ type: 'cancel', id, reason, ...(graceMs > 0 && { graceMs }) });
+    if (this.#calls.has(id)) this.#send({ type: 'cancel', id, reason, ...(graceMs > 0 && { graceMs }) });
   }
 
   /** Asks the sandbox to end itself; `closed` follows. */
@@ -205,32 +182,6 @@ export class SandboxChannel {
     this.#transport.write(encodeFrame(header));
   }
 
-  /** A large frame is read once there is room for it. */
-  #admit(bytes: number): boolean {
-    const results = this.#results;
-    if (results === undefined || bytes <= SMALL_BYTES) return true;
-    if (results.take(bytes)) {
-      this.#taken = bytes;
-      return true;
-    }
-    this.#transport.pause();
-    this.#stopWaiting = results.wait(bytes, () => {
-      this.#taken = bytes;
-      this.#stopWaiting = undefined;
-      this.#guard(() => this.#decoder.resume());
-      this.#transport.resume();
-    });
-    return false;
-  }
-
-  #giveBack(): void {
-    const bytes = this.#taken;
-    if (bytes === 0) return;
-    this.#taken = 0;
-    // By then who answers with the result holds its bytes.
-    setImmediate(() => this.#results?.give(bytes));
-  }
-
   #guard(read: () => void): void {
     try {
       read();
@@ -246,29 +197,18 @@ export class SandboxChannel {
       case 'log':
         this.#onLog(message.id, message.stream, message.dropped, body);
         return;
-      case 'done': {
-        const running = this.#take(message.id);
-        const { durationMs, oomKills, peakBytes } = message;
-        const logs = running.logs.captured();
-        running.outcome.resolve({ kind: 'done', result: body, durationMs, oomKills, peakBytes, logs });
+      case 'done':
+        this.#calls.done(message, body);
         return;
-      }
       case 'failed':
-        if (message.id === undefined) {
-          this.#onLoadFailed(message.failure);
-          return;
-        }
-        this.#onFailed(this.#take(message.id), message.failure);
+        if (message.id === undefined) this.#load.failed(message.failure, this.outputTail);
+        else this.#calls.failed(message.id, message.failure);
         return;
       case 'begin':
-        this.#inFlight(message.id).oomKillsBefore = message.oomKills;
-        this.#oomKills = message.oomKills;
+        this.#calls.begun(message.id, message.oomKills);
         return;
       case 'ready':
-        if (!this.#loading) throw new ProtocolError('ready without load');
-        this.#state = 'loaded';
-        this.#loading.resolve({ initMs: message.initMs });
-        this.#loading = undefined;
+        this.#load.ready(message.initMs);
         return;
       case 'bye':
         this.#bye = message.reason || 'the sandbox went away';
@@ -280,39 +220,10 @@ export class SandboxChannel {
     }
   }
 
-  #onLog(id: string | undefined, stream: 'stdout' | 'stderr', dropped: number, body: Buffer): void {
-    if (id === undefined) {
-      this.#tail.add(body);
-    } else {
-      const running = this.#inFlight(id);
-      if (dropped > 0) running.logs.addDropped(dropped);
-      running.logs.add(stream, body);
-    }
+  #onLog(id: string | undefined, stream: OutputStream, dropped: number, body: Buffer): void {
+    if (id === undefined) this.#tail.add(body);
+    else this.#calls.output(id, stream, dropped, body);
     this.#onOutput?.(id, stream, body);
-  }
-
-  #onFailed(running: Running, failure: Failure): void {
-    running.outcome.resolve({ kind: 'failed', failure, logs: running.logs.captured() });
-  }
-
-  #onLoadFailed(failure: Failure): void {
-    if (this.#state === 'loaded') throw new ProtocolError('a failed load after ready');
-    const error = initFailed(failure, this.outputTail);
-    if (this.#loading) this.#loading.reject(error);
-    else this.#loadFailure = error;
-    this.#loading = undefined;
-  }
-
-  #take(id: string): Running {
-    const running = this.#inFlight(id);
-    this.#running.delete(id);
-    return running;
-  }
-
-  #inFlight(id: string): Running {
-    const running = this.#running.get(id);
-    if (!running) throw new ProtocolError('begin, output or end of an invocation that is not in flight');
-    return running;
   }
 
   #abandon(reason: string, violated: boolean): void {
@@ -324,15 +235,9 @@ export class SandboxChannel {
     if (this.#end) return;
     this.#end = { reason, violated };
     this.#decoder.stop();
-    this.#stopWaiting?.();
-    this.#giveBack();
-    this.#loading?.reject(lostError(reason));
-    this.#loading = undefined;
-    for (const running of this.#running.values()) {
-      const { unheard, oomKillsBefore, logs } = running;
-      running.outcome.resolve({ kind: 'lost', reason, started: !unheard, oomKillsBefore, logs: logs.captured() });
-    }
-    this.#running.clear();
+    this.#room.close();
+    this.#load.lost(reason);
+    this.#calls.lost(reason);
     this.#closed.resolve(this.#end);
     for (const callback of this.#closeCallbacks) callback(this.#end);
   }
