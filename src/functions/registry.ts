@@ -1,26 +1,16 @@
 import { isSourceDown } from '../code/problems.ts';
-import type { SourceObject } from '../code/source.ts';
 import { abortable } from '../lib/abort.ts';
-import { BoundedMap } from '../lib/bounded-map.ts';
-import type { Clock } from '../lib/clock.ts';
-import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
-import type { Logger } from '../lib/logger.ts';
+import { messageOf, WorkerFrontError } from '../lib/errors.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
 import { Doomed, type VersionName } from './doomed.ts';
-import { type Entry, type FunctionVersion, newEntry, type Problem, switchTo } from './entry.ts';
-import { type Pins, pinnedBundle, pinOf } from './pins.ts';
-import { readVersion } from './read-version.ts';
-import { newestBundle, type RedeployDeps, Redeploys } from './redeploy.ts';
+import type { Entry, FunctionVersion } from './entry.ts';
+import { type FirstLoadOptions, FirstLoads, notFound } from './first-loads.ts';
+import { type Pins, pinOf } from './pins.ts';
+import { type RedeployDeps, type RedeployOptions, Redeploys } from './redeploy.ts';
 
 export type { FunctionVersion } from './entry.ts';
 
-export interface RegistryOptions {
-  /** Seconds between two looks for a changed object. */
-  checkInterval: () => number;
-  keepVersions: () => number;
-  clock: Clock;
-  logger: Logger;
-}
+export interface RegistryOptions extends FirstLoadOptions, RedeployOptions {}
 
 export interface RegistryDeps extends RedeployDeps {
   /** Removes bundle and image of a version that is not needed any more. False: it is in use, to be tried again later. */
@@ -29,19 +19,12 @@ export interface RegistryDeps extends RedeployDeps {
   pins?: Pins;
 }
 
-const MISSING_MEMORY_MS = 1000;
-/** Names that are remembered without being functions: strangers can ask for any. */
-const REMEMBERED_NAMES = 10_000;
 /** Knows every function that was called on this node: name -> current version. */
 export class Registry {
   readonly #options: RegistryOptions;
   readonly #deps: RegistryDeps;
   readonly #entries = new Map<string, Entry>();
-  /** Names that the code source does not have, and when it said so. */
-  readonly #missing = new BoundedMap<string, number>(REMEMBERED_NAMES);
-  /** Names of entries that have a problem and nothing else. */
-  readonly #broken = new BoundedMap<string, true>(REMEMBERED_NAMES);
-  readonly #loads = new SingleFlight<FunctionVersion>();
+  readonly #loads: FirstLoads;
   readonly #checks = new SingleFlight<void>();
   readonly #redeploys: Redeploys;
   readonly #doomed: Doomed;
@@ -57,6 +40,14 @@ export class Registry {
       logger: options.logger,
     });
     this.#redeploys = new Redeploys(options, deps, this.#entries, this.#doomed);
+    const { bundles, environments, pins } = deps;
+    this.#loads = new FirstLoads(options, {
+      bundles,
+      environments,
+      ...(pins && { pins }),
+      entries: this.#entries,
+      loaded: (name) => this.#notePin(name),
+    });
   }
 
   /**
@@ -70,15 +61,8 @@ export class Registry {
       if (this.#now() - entry.checkedAt >= this.#options.checkInterval() * 1000) this.#checkBehind(name, entry);
       return current;
     }
-    const missingSince = this.#missing.get(name);
-    if (missingSince !== undefined) {
-      if (this.#now() - missingSince < MISSING_MEMORY_MS) throw notFound(name);
-      this.#missing.delete(name);
-    }
-    return abortable(
-      this.#loads.run(name, () => this.#load(name)),
-      options.signal,
-    );
+    this.#loads.refuseMissing(name);
+    return abortable(this.#loads.run(name), options.signal);
   }
 
   /** False: a call of this name waits for the code source first. */
@@ -110,7 +94,7 @@ export class Registry {
 
   /** True while a version is fetched for its first call, or made ready to take over. */
   isPreparing(name: string): boolean {
-    return this.#loads.isRunning(name) || this.#redeploys.isPreparing(name);
+    return this.#loads.running(name) !== undefined || this.#redeploys.isPreparing(name);
   }
 
   /**
@@ -183,6 +167,7 @@ export class Registry {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#loads.close();
     this.#redeploys.close();
     await this.idle();
   }
@@ -195,8 +180,7 @@ export class Registry {
 
   #remove(name: string): void {
     this.#redeploys.remove(name, this.#entries.get(name));
-    this.#broken.delete(name);
-    this.#missing.set(name, this.#now());
+    this.#loads.noteGone(name);
     this.#notePin(name);
   }
 
@@ -255,74 +239,17 @@ export class Registry {
 
   async #refresh(name: string): Promise<FunctionVersion> {
     await Promise.allSettled([this.#loads.running(name), this.#checks.running(name)]);
-    this.#missing.delete(name);
+    this.#loads.forgetMissing(name);
     const entry = this.#entries.get(name);
     if (!entry || !this.#usable(entry)) {
       if (entry?.problem) entry.problem.at = Number.NEGATIVE_INFINITY;
-      return this.#loads.run(name, () => this.#load(name));
+      return this.#loads.run(name);
     }
     await this.#check(name, entry, true);
     const after = this.#entries.get(name);
     if (after?.problem) throw after.problem.error;
     if (after?.current) return after.current;
     // Deleted, or what has just become current was evicted already: the code source knows.
-    return this.#loads.run(name, () => this.#load(name));
+    return this.#loads.run(name);
   }
-
-  async #load(name: string): Promise<FunctionVersion> {
-    if (this.#closed) throw new WorkerFrontError('shutting_down', 'the daemon is shutting down');
-    const problem = this.#entries.get(name)?.problem;
-    let tag = problem && (await this.#tagAfter(name, problem));
-    try {
-      const newest = await newestBundle(name, this.#deps.bundles, this.#options.logger);
-      tag = newest.tag;
-      const bundle = pinnedBundle(newest, this.#deps.pins?.get(name), this.#deps.bundles);
-      const lease = this.#deps.bundles.acquire?.(bundle);
-      // Not before those who wait for this version had their chance to hold the bundle themselves.
-      const release = () => setImmediate(() => lease?.release());
-      const version = await readVersion(bundle, this.#deps.environments).finally(release);
-      const entry = this.#entries.get(name) ?? newEntry();
-      switchTo(entry, version, this.#now());
-      if (bundle !== newest) entry.refused = { tag: newest.tag, version: newest.version };
-      this.#entries.set(name, entry);
-      this.#notePin(name);
-      this.#broken.delete(name);
-      return version;
-    } catch (error) {
-      this.#noteFailedLoad(name, error, tag);
-      throw error;
-    }
-  }
-
-  /** The tag of an object that may be better than the one with the problem. Rejects with the problem otherwise. */
-  async #tagAfter(name: string, problem: Problem): Promise<string | undefined> {
-    if (this.#now() - problem.at < this.#options.checkInterval() * 1000) throw problem.error;
-    problem.at = this.#now();
-    let object: SourceObject | undefined;
-    try {
-      object = await this.#deps.bundles.stat(name);
-    } catch (error) {
-      // What is known goes on while the code source is down.
-      throw hasCode(error, 'code_source_error') ? problem.error : error;
-    }
-    if (object !== undefined && object.tag === problem.tag && problem.permanent) throw problem.error;
-    return object?.tag;
-  }
-
-  #noteFailedLoad(name: string, error: unknown, tag: string | undefined): void {
-    const entry = this.#entries.get(name);
-    if (hasCode(error, 'function_not_found')) {
-      this.#missing.set(name, this.#now());
-      if (entry && !entry.current) this.#entries.delete(name);
-    } else if (hasCode(error, 'invalid_function')) {
-      const problem = { tag, error, at: this.#now(), failures: 1, permanent: true };
-      this.#entries.set(name, { ...(entry ?? newEntry()), problem });
-      const dropped = this.#broken.set(name, true);
-      if (dropped !== undefined) this.#entries.delete(dropped);
-    }
-  }
-}
-
-function notFound(name: string): WorkerFrontError {
-  return new WorkerFrontError('function_not_found', `function '${name}' is not in the code source`);
 }
