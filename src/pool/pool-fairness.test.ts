@@ -1,25 +1,11 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { settle } from '../lib/manual-clock.ts';
 import type { Lease } from './lease.ts';
-import { planOf, poolHarness } from './testing/fakes.ts';
+import { planOf } from './testing/fakes.ts';
+import { type Harness, makesPools } from './testing/pools.ts';
 
-type Harness = ReturnType<typeof poolHarness>;
-const harnesses: Harness[] = [];
-
-function harness(...[settings, more]: Parameters<typeof poolHarness>): Harness {
-  const made = poolHarness({ queueLimit: 100, ...settings }, { startable: {}, ...more });
-  made.state.autoLaunch = true;
-  harnesses.push(made);
-  return made;
-}
-
-afterEach(async () => {
-  for (const { pool, state, removals } of harnesses.splice(0)) {
-    state.autoRemove = true;
-    for (const removal of removals.values()) removal.resolve();
-    await pool.close();
-  }
-});
+const make = makesPools({ startable: {}, autoLaunch: true });
+const harness = (...[settings, more]: Parameters<typeof make>) => make({ queueLimit: 100, ...settings }, more);
 
 /** Calls of one function that have their sandboxes, or wait. */
 class Calls {

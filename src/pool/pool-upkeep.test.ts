@@ -1,26 +1,12 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { settle } from '../lib/manual-clock.ts';
 import type { Lease } from './lease.ts';
-import { IMAGE, planOf, poolHarness } from './testing/fakes.ts';
+import { IMAGE, planOf } from './testing/fakes.ts';
+import { type Harness, makesPools } from './testing/pools.ts';
 
 // What the pool does for sandboxes besides handing them out: neighbours of a spoilt call, eviction, better ways to start.
 
-type Harness = ReturnType<typeof poolHarness>;
-const harnesses: Harness[] = [];
-
-function harness(...args: Parameters<typeof poolHarness>): Harness {
-  const made = poolHarness(...args);
-  made.state.autoLaunch = true;
-  harnesses.push(made);
-  return made;
-}
-
-afterEach(async () => {
-  for (const { pool, state } of harnesses.splice(0)) {
-    state.autoRemove = true;
-    await pool.close();
-  }
-});
+const harness = makesPools({ autoLaunch: true });
 
 describe('several calls in one sandbox, one of which has spoilt it', () => {
   const plan = planOf('f', { concurrency: 3 });
@@ -151,7 +137,7 @@ describe('memory beside a stem', () => {
     launches.reduce((sum, { request }) => sum + request.reservation.bytes, 0) / MIB;
 
   /** A stem of 100 MiB is ready, and nothing else. */
-  async function withStem(startable: NonNullable<Parameters<typeof poolHarness>[1]>['startable']): Promise<Harness> {
+  async function withStem(startable: NonNullable<Parameters<typeof harness>[1]>['startable']): Promise<Harness> {
     const h = harness({ stemSandboxes: 1, restContainerLifeTime: 1 }, { budget: 400, startable });
     (await h.pool.acquire(planOf('first', { memory: 10 }))).release('discard');
     await h.clock.advance(1000);

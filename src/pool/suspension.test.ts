@@ -1,24 +1,13 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { engineUnavailable } from '../containers/engine-errors.ts';
 import { settle } from '../lib/manual-clock.ts';
-import { crash, IMAGE, planOf, poolHarness } from './testing/fakes.ts';
+import { crash, IMAGE, planOf } from './testing/fakes.ts';
+import { makesPools } from './testing/pools.ts';
 
 // The pool while the engine is away: what lives serves on, who needs more is refused at once, nothing is taken away.
 
-type Harness = ReturnType<typeof poolHarness>;
-const harnesses: Harness[] = [];
 const away = engineUnavailable('away');
-
-function harness(...[settings = {}, more = {}]: Parameters<typeof poolHarness>): Harness {
-  const made = poolHarness(settings, { startable: {}, ...more });
-  made.state.autoLaunch = true;
-  harnesses.push(made);
-  return made;
-}
-
-afterEach(async () => {
-  for (const { pool } of harnesses.splice(0)) await pool.close();
-});
+const harness = makesPools({ startable: {}, autoLaunch: true });
 
 const codeOf = (call: Promise<unknown>) =>
   call.then(
