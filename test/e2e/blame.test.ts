@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Isolation } from '../../src/functions/manifest.ts';
-import { type Beacon, openBeacon } from '../support/beacon.ts';
 import {
   DEATHS,
   type Death,
@@ -13,8 +12,8 @@ import {
   MEMORY,
 } from '../support/blame-table.ts';
 import type { Language } from '../support/function-table.ts';
-import { misbehaving } from '../support/misbehave.ts';
-import { type Reply, startNode, type TestNode } from '../support/node.ts';
+import { misbehavingNode } from '../support/misbehaving-node.ts';
+import type { Reply } from '../support/node.ts';
 import type { ZipEntries } from '../support/zip.ts';
 
 // What killed a call, in every language and isolation: the code names it, and the next call is fine. Calls of one function run one
@@ -24,33 +23,19 @@ import type { ZipEntries } from '../support/zip.ts';
 /** Seconds. */
 const SHORT_TIMEOUT = 5;
 
-let beacon: Beacon;
-let node: TestNode;
 const turns = new Map<string, Promise<unknown>>();
 
 const nameOf = (language: Language, isolation: Isolation, { shortTimeout }: Death) =>
   `${shortTimeout ? 'short-' : ''}${language}-${isolation}`;
 
-beforeAll(async () => {
-  beacon = await openBeacon();
-  const misbehave = await misbehaving();
+const at = misbehavingNode((language, misbehave) => {
   const functions: Record<string, ZipEntries> = {};
-  for (const language of LANGUAGES) {
-    for (const isolation of ISOLATIONS) {
-      functions[`${language}-${isolation}`] = misbehave(language, { isolation, memory: MEMORY });
-      const timeout = SHORT_TIMEOUT;
-      functions[`short-${language}-${isolation}`] = misbehave(language, { isolation, memory: MEMORY, timeout });
-    }
+  for (const isolation of ISOLATIONS) {
+    functions[`${language}-${isolation}`] = misbehave(language, { isolation, memory: MEMORY });
+    const timeout = SHORT_TIMEOUT;
+    functions[`short-${language}-${isolation}`] = misbehave(language, { isolation, memory: MEMORY, timeout });
   }
-  node = await startNode(functions, { RUN_DIR: beacon.runDir, REST_CONTAINER_LIFE_TIME: '600' });
-});
-
-afterAll(async () => {
-  try {
-    await node?.stop();
-  } finally {
-    await beacon[Symbol.asyncDispose]();
-  }
+  return functions;
 });
 
 const CELLS = DEATHS.flatMap((death) =>
@@ -68,13 +53,13 @@ describe('what killed a call', () => {
     const name = nameOf(language, isolation, death);
     await inTurn(name, async () => {
       const fits = death.fits?.[language];
-      if (fits) await node.ok(name, fits);
-      const reply = death.engine ? await endedByEngine(name, death.engine) : await node.call(name, event);
+      if (fits) await at.node.ok(name, fits);
+      const reply = death.engine ? await endedByEngine(name, death.engine) : await at.node.call(name, event);
       checkReply(reply, death);
-      const record = await node.get(`/invocations/${reply.body.InvocationId}`);
+      const record = await at.node.get(`/invocations/${reply.body.InvocationId}`);
       expect(record.body).toMatchObject({ State: 'failed', Code: death.code });
       const value = randomUUID();
-      const next = await node.ok(name, { do: 'value', value });
+      const next = await at.node.ok(name, { do: 'value', value });
       expect(next.result).toBe(value);
       const same = next.meta.ContainerName === record.body.Meta?.ContainerName;
       expect(same, 'the next call has the sandbox of the dead one').toBe(goesOn(isolation, death));
@@ -96,14 +81,16 @@ function checkReply({ status, body }: Reply, death: Death): void {
 async function endedByEngine(name: string, how: NonNullable<Death['engine']>): Promise<Reply> {
   const word = randomUUID();
   const event: Event = { do: 'tell', word };
-  const reply = node.call(name, event);
-  const said = await Promise.race([beacon.heard(word), reply]);
+  const reply = at.node.call(name, event);
+  const said = await Promise.race([at.beacon.heard(word), reply]);
   if ('status' in said) return said;
   const { sandbox } = said;
-  const container = (await node.daemon.containers()).find((one) => one.labels['io.worker-front.sandbox'] === sandbox);
+  const container = (await at.node.daemon.containers()).find(
+    (one) => one.labels['io.worker-front.sandbox'] === sandbox,
+  );
   if (!container) throw new Error(`no container of sandbox ${sandbox}`);
-  if (how === 'remove') await node.engine.removeContainer(container.id);
-  else await node.engine.killContainer(container.id, how === 'stop' ? 'SIGTERM' : 'SIGKILL');
+  if (how === 'remove') await at.node.engine.removeContainer(container.id);
+  else await at.node.engine.killContainer(container.id, how === 'stop' ? 'SIGTERM' : 'SIGKILL');
   return await reply;
 }
 

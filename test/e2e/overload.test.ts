@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Answer, LoadClient, percentile, usageOf } from '../support/load-client.ts';
+import { percentile } from '../../src/bench/lib/latency.ts';
+import { type Answer, LoadClient, usageOf } from '../support/load-client.ts';
 import { eventually, nodejs, startNode, type TestNode } from '../support/node.ts';
 
 /*

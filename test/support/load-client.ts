@@ -51,11 +51,6 @@ export class LoadClient implements Disposable {
   }
 }
 
-export function percentile(values: readonly number[], percent: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? Number.NaN;
-}
-
 /** What a process holds now, and the most memory that it ever had, in megabytes. */
 export function usageOf(pid: number): { rss: number; peakRss: number; descriptors: number } {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
