@@ -94,8 +94,8 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   // Closed behind the sandboxes: until their end callers are told that the node shuts down, and the last replies go out.
   let http: HttpApp | undefined;
   closing('http', () => http?.close());
-  const end: Base['end'] = { keepSandboxes: true };
-  const base: Base = { config, live, node, engine, engineWatch, metrics, clock, logger, end, closing };
+  const life: Base['life'] = { stage: 'starting' };
+  const base: Base = { config, live, node, engine, engineWatch, metrics, clock, logger, life, closing };
   const half = () => live.current.bufferLimit / 2;
   const buffers = { requests: new ByteBudget(half), replies: new ByteBudget(half) };
   const sandboxes = await composeSandboxes(base, buffers.replies);
@@ -197,9 +197,9 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   if (sandboxes.canStart()) void functions.resume();
   for (const warning of open()) logger.warn({ warning }, 'open to more than it should be');
 
-  end.keepSandboxes = false;
+  life.stage = 'serving';
   const close: Daemon['close'] = ({ keepSandboxes = false } = {}) => {
-    end.keepSandboxes ||= keepSandboxes;
+    if (keepSandboxes) life.stage = 'handing-over';
     return closers.close();
   };
   return { url, node, engineProblem: engineWatch.reason, close, [Symbol.asyncDispose]: () => close() };

@@ -3,14 +3,14 @@ import { type Inhabitants, openings } from '../network/openings.ts';
 import { helperShell, ownShell, type Shell } from '../network/shell.ts';
 import { Walls, type Way } from '../network/walls.ts';
 import { LABELS } from '../pool/labels.ts';
-import { type Base, CLOSE_LIMIT_MS } from './base.ts';
+import { type Base, CLOSE_LIMIT_MS, leavesSandboxes } from './base.ts';
 
 /** The start waits this long for the walls, in milliseconds; sandboxes wait until it is known whether they stand. */
 const START_LIMIT_MS = 10_000;
 
 /** Networks and the walls around them. `toolsImage` gives the name of an image with iptables. */
 export function composeNetwork(base: Base, toolsImage: (signal: AbortSignal) => Promise<string>) {
-  const { config, live, node, engine, clock, end, closing } = base;
+  const { config, live, node, engine, clock, life, closing } = base;
   const logger = base.logger.child({ part: 'network' });
   const nodeLabels = { [LABELS.node]: node };
   const labels = { ...config.containerLabels, ...nodeLabels };
@@ -35,7 +35,7 @@ export function composeNetwork(base: Base, toolsImage: (signal: AbortSignal) => 
       (all) => all.length > 0,
       () => true,
     );
-  const close = async () => (end.keepSandboxes && (await inhabited()) ? networks.leave() : networks.close());
+  const close = async () => (leavesSandboxes(life) && (await inhabited()) ? networks.leave() : networks.close());
   closing('networks', close, 2 * CLOSE_LIMIT_MS);
 
   const inhabitants = (): Inhabitants => ({

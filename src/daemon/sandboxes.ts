@@ -22,7 +22,7 @@ import type { NetworkKind, SandboxPlan } from '../pool/plan.ts';
 import { Pool } from '../pool/pool.ts';
 import { QueuePlaces } from '../pool/queue-places.ts';
 import { createSandboxRecords, type SandboxRecord } from '../pool/sandbox-records.ts';
-import { type Base, CLOSE_LIMIT_MS } from './base.ts';
+import { type Base, CLOSE_LIMIT_MS, leavesSandboxes } from './base.ts';
 import { composeNetwork } from './network.ts';
 import { createRecovery } from './recovery.ts';
 
@@ -34,7 +34,7 @@ const ORPHAN_TIMEOUT = 30;
  * anything, but for sandboxes that may be taken over.
  */
 export async function composeSandboxes(base: Base, results: ByteBudget) {
-  const { config, live, node, engine, metrics, clock, end, closing } = base;
+  const { config, live, node, engine, metrics, clock, life, closing } = base;
   const nodeLabels = { [LABELS.node]: node };
   const logger = base.logger.child({ part: 'pool' });
   const runDir = runDirOf(config, node);
@@ -156,7 +156,8 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
   );
   closing('engine recovery', () => recovery.close());
   closing('left-overs', () => sweep.close());
-  closing('sandboxes', () => pool.close({ keep: end.keepSandboxes }), config.shutdownTimeout * 1000 + CLOSE_LIMIT_MS);
+  const close = () => pool.close({ keep: leavesSandboxes(life) });
+  closing('sandboxes', close, config.shutdownTimeout * 1000 + CLOSE_LIMIT_MS);
   await recovery.start();
 
   return {
