@@ -1,8 +1,9 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { cpus, homedir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { WorkerFrontError } from '../lib/errors.ts';
+import { Hidden } from '../lib/hidden.ts';
 import type { LiveValues } from './live.ts';
 import type { PersistedFacts } from './persisted.ts';
 import { SECRET_SETTINGS, type SettingName, type Settings, settingsSchema } from './settings.ts';
@@ -59,6 +60,12 @@ export interface Config {
   shutdownTimeout: number;
   /** Bytes of an uploaded zip. */
   uploadLimit: number;
+  secrets: {
+    /** Absolute; undefined: there are no files. */
+    dir: string | undefined;
+    /** Those of the environment, without `FUNCTION_SECRET_`. */
+    environment: Hidden<ReadonlyMap<string, string>>;
+  };
   containerRuntime: string | undefined;
   containerLabels: Record<string, string>;
   network: {
@@ -132,9 +139,10 @@ export function runDirOf(config: Config, nodeId: string): string {
 
 /**
  * Checks raw values and turns them into a `Config`.
+ * `secrets`: those of the environment, without their prefix.
  * Rejects with `invalid_setting`, which names every setting that is wrong.
  */
-export function toConfig(raw: RawSettings, host: Host): Config {
+export function toConfig(raw: RawSettings, host: Host, secrets: ReadonlyMap<string, string> = new Map()): Config {
   const given = Object.fromEntries(Object.entries(raw).filter(([, value]) => value !== undefined && value !== ''));
   const parsed = settingsSchema.safeParse(given);
   if (!parsed.success) throw settingErrors(parsed.error, given);
@@ -148,6 +156,9 @@ export function toConfig(raw: RawSettings, host: Host): Config {
   for (const name of ['BUILD_CA_BUNDLE', 'BUILD_APT_SOURCES', 'DOCKER_CERT_PATH'] as const) {
     const path = settings[name];
     if (path !== undefined && !existsSync(path)) throw invalid(name, `there is no file '${path}'`);
+  }
+  if (settings.SECRETS_DIR !== undefined && !isFolder(resolve(host.cwd, settings.SECRETS_DIR))) {
+    throw invalid('SECRETS_DIR', `there is no folder '${settings.SECRETS_DIR}'`);
   }
   return {
     codeSource: {
@@ -183,6 +194,10 @@ export function toConfig(raw: RawSettings, host: Host): Config {
     logLevel: settings.LOG_LEVEL,
     shutdownTimeout: settings.SHUTDOWN_TIMEOUT,
     uploadLimit: settings.UPLOAD_LIMIT,
+    secrets: {
+      dir: settings.SECRETS_DIR === undefined ? undefined : resolve(host.cwd, settings.SECRETS_DIR),
+      environment: new Hidden(secrets),
+    },
     containerRuntime: settings.CONTAINER_RUNTIME,
     containerLabels: Object.fromEntries(settings.CONTAINER_LABELS ?? []),
     network: {
@@ -244,6 +259,10 @@ export function toConfig(raw: RawSettings, host: Host): Config {
     },
     persisted: { given: givenNames(given), used: [], overridden: [], problems: [] },
   };
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 function givenNames(given: object): ReadonlySet<SettingName> {

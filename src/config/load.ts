@@ -17,7 +17,19 @@ export interface LoadOptions {
 /** Reads all settings: flag > environment > `.env` > persisted by `/configure` > default. Rejects with `invalid_setting`. */
 export function loadConfig(options: LoadOptions = {}): Config {
   const env = options.env ?? process.env;
-  return withPersisted(toConfig(rawSettings({ ...options, env }), thisHost(env)));
+  const secrets = secretsIn(options.envFile === undefined ? env : { ...readEnvFile(options.envFile), ...env });
+  return withPersisted(toConfig(rawSettings({ ...options, env }), thisHost(env), secrets));
+}
+
+/** Variables of the daemon that functions may use as secrets. A prefix of their own, so that no function can name any other. */
+const SECRET_PREFIX = 'FUNCTION_SECRET_';
+
+function secretsIn(env: Readonly<Record<string, string | undefined>>): ReadonlyMap<string, string> {
+  const secrets = new Map<string, string>();
+  for (const [name, value] of Object.entries(env)) {
+    if (name.startsWith(SECRET_PREFIX) && value !== undefined) secrets.set(name.slice(SECRET_PREFIX.length), value);
+  }
+  return secrets;
 }
 
 /** The values that win, by setting name. The common lower-case spellings of proxies are understood too. */

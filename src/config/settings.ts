@@ -132,6 +132,11 @@ export const settingsShape = {
   NETWORK_WALLS: oneOf(['auto', 'off'])
     .default('auto')
     .describe('firewall rules that hold FUNCTION_NETWORK; off makes none'),
+  SECRETS_DIR: text
+    .optional()
+    .describe(
+      "folder of secrets for functions: <function>/<name> for one function, @all/<name> for all; a function's env names them",
+    ),
   CONTAINER_RUNTIME: text
     .optional()
     .describe("OCI runtime of sandboxes, for example runsc; the engine's default when not set"),

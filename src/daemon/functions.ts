@@ -14,6 +14,7 @@ import { openPins } from '../functions/pins.ts';
 import { readVersion } from '../functions/read-version.ts';
 import type { Bundles } from '../functions/redeploy.ts';
 import { type FunctionVersion, Registry } from '../functions/registry.ts';
+import { createSecrets } from '../functions/secrets.ts';
 import { createUploads } from '../functions/uploads.ts';
 import { createSweeper } from '../images/sweeper.ts';
 import { loadError } from '../invoke/outcome.ts';
@@ -34,7 +35,11 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
   const { pool } = sandboxes;
   const logger = base.logger.child({ part: 'functions' });
   const environments = createEnvironments(config.environmentAliases);
-  const plans = new Plans(config.containerRuntime);
+  const secrets = createSecrets(
+    { ...config.secrets, key: sandboxes.digestKey, clock, logger: base.logger.child({ part: 'secrets' }) },
+    () => pool.retireOthers(isWanted),
+  );
+  const plans = new Plans({ runtime: config.containerRuntime, secrets });
 
   const sourceLogger = base.logger.child({ part: 'code source' });
   const source = guardSource(createCodeSource(sourceSettings(config)), { clock, logger: sourceLogger });
@@ -150,6 +155,18 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     stopped = true;
   });
 
+  /** False: settings or secrets have changed, sandboxes of this plan are not wanted any more. */
+  const isWanted = (plan: SandboxPlan): boolean => {
+    const version = registry.entry(plan.functionName)?.versions.find((known) => known.version === plan.version);
+    if (version === undefined) return true;
+    try {
+      return plans.of(version, live.current).sandbox.key === plan.key;
+    } catch {
+      // The version asks for more than the node allows now.
+      return false;
+    }
+  };
+
   const prepareVersion = async (version: FunctionVersion) => {
     await pool.prepare(plans.of(version, live.current).sandbox);
   };
@@ -222,17 +239,7 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
       }
     },
     setSizeLimit: (bytes: number) => cache.setLimit(bytes),
-    /** False: the settings have changed, sandboxes of this plan are not wanted any more. */
-    isWanted(plan: SandboxPlan): boolean {
-      const version = registry.entry(plan.functionName)?.versions.find((known) => known.version === plan.version);
-      if (version === undefined) return true;
-      try {
-        return plans.of(version, live.current).sandbox.key === plan.key;
-      } catch {
-        // The version asks for more than the node allows now.
-        return false;
-      }
-    },
+    isWanted,
     /** Removes idle sandboxes; with `resetImages` also images and bundles. What is in use is spared. */
     async clear({ resetImages }: { resetImages: boolean }): Promise<void> {
       const wanted = resetImages ? await prewarmed() : [];

@@ -23,6 +23,7 @@ import { Pool } from '../pool/pool.ts';
 import { QueuePlaces } from '../pool/queue-places.ts';
 import { createSandboxRecords, type SandboxRecord } from '../pool/sandbox-records.ts';
 import { type Base, CLOSE_LIMIT_MS, leavesSandboxes } from './base.ts';
+import { createDigestKey } from './digest-key.ts';
 import { composeNetwork } from './network.ts';
 import { createRecovery } from './recovery.ts';
 
@@ -44,6 +45,10 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
   // A folder of somebody's choice stays; so does one that is not empty.
   if (config.runDir === undefined) closing('run folder', () => rmdir(runDir).catch(() => {}));
 
+  const digestKey = createDigestKey(runDir);
+  closing('key of digests', () => {
+    if (!end.keepSandboxes) digestKey.forget();
+  });
   const deaths = new DeathWatch(engine, nodeLabels, { clock, logger });
   closing('engine events', () => deaths.close());
   const imageLogger = base.logger.child({ part: 'images' });
@@ -164,6 +169,8 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
     pool,
     places,
     events,
+    /** Key of the digests by which changed secrets are noticed. */
+    digestKey: () => digestKey.get(),
     /** True while sandboxes can be made. */
     canStart: () => recovery.isDone,
     /** What the networks leave open now, in sentences. */

@@ -35,6 +35,7 @@ describe('effectiveSettings', () => {
       tmpBytes: 64 * MIB,
       network: 'outbound',
       env: {},
+      secrets: {},
       prewarm: 0,
       responseLimit: 6 * MIB,
       logLimit: 256 * 1024,

@@ -32,6 +32,8 @@ export interface EffectiveSettings {
   tmpBytes: number;
   network: Network;
   env: Record<string, string>;
+  /** Names of secrets by environment variable; never their values. */
+  secrets: Record<string, string>;
   prewarm: number;
   responseLimit: number;
   logLimit: number;
@@ -58,6 +60,7 @@ export function effectiveSettings(manifest: Manifest, node: NodeDefaults): Effec
     tmpBytes: Math.min(node.tmpLimit, Math.floor(memoryBytes / 4)),
     network: narrower(manifest.network, node.functionNetwork),
     env: manifest.env ?? {},
+    secrets: manifest.secrets ?? {},
     prewarm: manifest.prewarm ?? 0,
     responseLimit: node.responseLimit,
     logLimit: node.logLimit,

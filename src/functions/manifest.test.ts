@@ -62,6 +62,12 @@ describe('parseManifest', () => {
     expect(parse({ memory }).memoryBytes).toBe(bytes);
   });
 
+  it('keeps names of secrets apart from values', () => {
+    const env = { LEVEL: 'debug', TOKEN: { secret: 'api.token-2_x' } };
+    expect(parse({ env })).toMatchObject({ env: { LEVEL: 'debug' }, secrets: { TOKEN: 'api.token-2_x' } });
+    expect(parse({ env: { A: 'x' } })).not.toHaveProperty('secrets');
+  });
+
   it('takes a byte order mark at the start, as editors write it', () => {
     expect(parseManifest('\ufeff{"environment": "java17"}')).toEqual({ environment: 'java17' });
   });
@@ -133,6 +139,16 @@ describe('parseManifest', () => {
     [{ env: { '1A': 'x' } }, 'env.1A'],
     [{ env: { 'A=B': 'x' } }, 'env.A=B'],
     [{ env: { A: 'x\0y' } }, 'env.A'],
+    [{ env: { A: {} } }, 'env.A'],
+    [{ env: { A: { secret: 'x', more: 1 } } }, 'env.A'],
+    [{ env: { A: { secret: '../x' } } }, 'env.A'],
+    [{ env: { A: { secret: 'a/b' } } }, 'env.A'],
+    [{ env: { A: { secret: '..' } } }, 'env.A'],
+    [{ env: { A: { secret: '.hidden' } } }, 'env.A'],
+    [{ env: { A: { secret: '@all' } } }, 'env.A'],
+    [{ env: { A: { secret: '' } } }, 'env.A'],
+    [{ env: { A: { secret: 'x'.repeat(129) } } }, 'env.A'],
+    [{ env: { A: { secret: 7 } } }, 'env.A'],
     [{ network: 'all' }, 'network'],
     [{ prewarm: -1 }, 'prewarm'],
     [{ prewarm: 1001 }, 'prewarm'],

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { parseSize } from '../lib/size.ts';
+import { isSecretName } from './secret-files.ts';
 
 export const ISOLATIONS = ['container', 'process', 'shared'] as const;
 export type Isolation = (typeof ISOLATIONS)[number];
@@ -23,6 +24,8 @@ export interface Manifest {
   memoryBytes?: number;
   cpus?: number;
   env?: Record<string, string>;
+  /** Names of secrets of the operator, by the environment variable that gets their value. */
+  secrets?: Record<string, string>;
   network?: Network;
   prewarm?: number;
   /** A call whose caller goes away is stopped. */
@@ -48,6 +51,23 @@ const number = (min: number, max: number) => z.number().min(min).max(max);
 const whole = (min: number, max: number) => z.number().int().min(min).max(max);
 const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'is no name of an environment variable' });
 
+// Not a union: its messages would speak of neither kind.
+const envValue = z.custom<string | { secret: string }>(
+  (value) => (typeof value === 'string' ? !value.includes('\0') : isSecretRef(value)),
+  {
+    error: ({ input }) =>
+      typeof input === 'string'
+        ? 'must not hold a NUL character'
+        : 'must be a text, or {"secret": "name"} with 1 to 128 letters, digits and _ . -',
+  },
+);
+
+function isSecretRef(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Object.keys(value).join() !== 'secret') return false;
+  const { secret } = value as { secret: unknown };
+  return typeof secret === 'string' && isSecretName(secret);
+}
+
 const MEMORY_RULE = "must be a size such as '256MiB', or a number of MiB, at least 16";
 
 const shape = {
@@ -62,10 +82,7 @@ const shape = {
   memory: z.union([z.number(), z.string()], { error: MEMORY_RULE }),
   // Docker takes no less.
   cpus: number(0.01, 1024),
-  env: z.record(
-    envName,
-    z.string().refine((value) => !value.includes('\0'), { error: 'must not hold a NUL character' }),
-  ),
+  env: z.record(envName, envValue),
   network: z.enum(NETWORKS),
   prewarm: whole(0, 1000),
   cancelOnDisconnect: z.boolean(),
@@ -92,8 +109,8 @@ export function parseManifest(text: string): Manifest {
   if (Object.hasOwn((json as { env?: object }).env ?? {}, '__proto__')) {
     throw invalid('env.__proto__', 'is no name of an environment variable');
   }
-  const { memory, ...rest } = parsed.data;
-  const manifest: Manifest = { ...rest };
+  const { memory, env, ...rest } = parsed.data;
+  const manifest: Manifest = { ...rest, ...envOf(env) };
   if (memory !== undefined) {
     const bytes = typeof memory === 'number' ? memory * MEGABYTE : parseSize(memory);
     if (bytes === undefined || !Number.isSafeInteger(bytes) || bytes < 16 * MEGABYTE) {
@@ -108,6 +125,18 @@ export function parseManifest(text: string): Manifest {
     throw invalid('cancelOnDisconnect', 'needs concurrency 1: one call cannot be stopped without those beside it');
   }
   return manifest;
+}
+
+/** Plain values and names of secrets, apart. */
+function envOf(env: Record<string, string | { secret: string }> | undefined): Pick<Manifest, 'env' | 'secrets'> {
+  if (env === undefined) return {};
+  const plain: Record<string, string> = {};
+  const secrets: Record<string, string> = {};
+  for (const [variable, value] of Object.entries(env)) {
+    if (typeof value === 'string') plain[variable] = value;
+    else secrets[variable] = value.secret;
+  }
+  return { env: plain, ...(Object.keys(secrets).length > 0 && { secrets }) };
 }
 
 function manifestError(error: z.ZodError, json: unknown): WorkerFrontError {

@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { Hidden } from '../lib/hidden.ts';
 import { Plans, planOf, versionKeyOf } from './plan.ts';
-import { aVersion, NODE } from './testing/versions.ts';
+import { aVersion, NO_SECRETS, NODE } from './testing/versions.ts';
+
+const PLAIN = { runtime: undefined, secrets: NO_SECRETS };
 
 describe('planOf', () => {
   it('says how sandboxes of a version are made and loaded', () => {
@@ -74,7 +77,7 @@ describe('planOf', () => {
 
 describe('Plans', () => {
   it('makes a plan once per version and state of the settings', () => {
-    const plans = new Plans(undefined);
+    const plans = new Plans(PLAIN);
     const [one, two] = [aVersion('one'), aVersion('two')];
     const plan = plans.of(one, NODE);
     expect(plans.of(one, NODE)).toBe(plan);
@@ -85,10 +88,45 @@ describe('Plans', () => {
   });
 
   it('does not remember a refusal: the limits may be raised', () => {
-    const plans = new Plans(undefined);
+    const plans = new Plans(PLAIN);
     const version = aVersion('one', { timeout: 901 });
     expect(() => plans.of(version, NODE)).toThrow();
     expect(plans.of(version, { ...NODE, maxFunctionTimeout: 1000 }).settings.timeoutMs).toBe(901_000);
+  });
+});
+
+describe('Plans of functions with secrets', () => {
+  const version = aVersion('one', { env: { MODE: 'a' }, secrets: { TOKEN: 'api' } });
+  const secretEnv = (value: string, digest: string) => ({ values: new Hidden({ TOKEN: value }), digest });
+
+  it('asks for them by function and name, and keeps them out of what is written anywhere', () => {
+    const asked: unknown[] = [];
+    const env = secretEnv('swordfish', 'd1');
+    const plans = new Plans({ runtime: undefined, secrets: { of: (...what) => (asked.push(what), env) } });
+    const plan = plans.of(version, NODE);
+    expect(asked).toEqual([['f', { TOKEN: 'api' }]]);
+    expect(plan.sandbox.load.env).toEqual({ MODE: 'a' });
+    expect(plan.sandbox.secrets?.reveal()).toEqual({ TOKEN: 'swordfish' });
+    expect(JSON.stringify(plan)).not.toContain('swordfish');
+  });
+
+  it('makes another plan when they have changed, and only then', () => {
+    let env = secretEnv('one', 'd1');
+    const plans = new Plans({ runtime: undefined, secrets: { of: () => env } });
+    const plan = plans.of(version, NODE);
+    expect(plans.of(version, NODE)).toBe(plan);
+    env = secretEnv('two', 'd2');
+    const changed = plans.of(version, NODE);
+    expect(changed.sandbox.key).not.toBe(plan.sandbox.key);
+    expect(changed.sandbox.secrets?.reveal()).toEqual({ TOKEN: 'two' });
+  });
+
+  it('refuses more than fits into one frame', () => {
+    const many = Object.fromEntries(Array.from({ length: 9 }, (_, index) => [`S${index}`, 'x'.repeat(60_000)]));
+    const secrets = { of: () => ({ values: new Hidden(many), digest: 'd' }) };
+    expect(() => new Plans({ runtime: undefined, secrets }).of(version, NODE)).toThrow(
+      /config.json: env: has 54\d+ bytes/,
+    );
   });
 });
 

@@ -1,5 +1,7 @@
 import { type EffectiveSettings, effectiveSettings, type NodeDefaults } from '../functions/effective.ts';
 import type { FunctionVersion } from '../functions/registry.ts';
+import type { SecretEnv, Secrets } from '../functions/secrets.ts';
+import { WorkerFrontError } from '../lib/errors.ts';
 import type { SandboxPlan } from '../pool/plan.ts';
 
 /** The node's settings that decide how sandboxes are made. */
@@ -13,6 +15,13 @@ export interface FunctionPlan {
   sandbox: SandboxPlan;
 }
 
+/** What of the node, besides its settings, plans are made from. */
+export interface PlanNode {
+  /** `CONTAINER_RUNTIME` */
+  runtime: string | undefined;
+  secrets: Secrets;
+}
+
 /** Names one version of one function. */
 export function versionKeyOf({ name, version }: Pick<FunctionVersion, 'name' | 'version'>): string {
   return `${name}@${version}`;
@@ -21,14 +30,23 @@ export function versionKeyOf({ name, version }: Pick<FunctionVersion, 'name' | '
 /** Prepared processes of a `process` sandbox, at least; the pool adds to them by the demand. */
 const SPARES = 1;
 
+/** Bytes of a function's environment as it travels: less than a frame's header may have. */
+const MAX_ENV_BYTES = 512 * 1024;
+
 /** How this version runs under these settings. Rejects with `invalid_function` when it asks for more than the node allows. */
-export function planOf(version: FunctionVersion, node: PlanSettings, runtime: string | undefined): FunctionPlan {
+export function planOf(
+  version: FunctionVersion,
+  node: PlanSettings,
+  runtime: string | undefined,
+  secrets?: SecretEnv,
+): FunctionPlan {
   const settings = effectiveSettings(version.manifest, node);
+  checkEnv({ ...settings.env, ...secrets?.values.reveal() });
   const versionKey = versionKeyOf(version);
   return {
     settings,
     sandbox: {
-      key: `${versionKey}#${settings.digest}`,
+      key: `${versionKey}#${settings.digest}${secrets ? `.${secrets.digest}` : ''}`,
       versionKey,
       functionName: version.name,
       version: version.version,
@@ -56,31 +74,43 @@ export function planOf(version: FunctionVersion, node: PlanSettings, runtime: st
         // Binary packages that the bundle brings were made for the language version that it names.
         dependencies: version.environment.aliased ? 'last' : 'first',
       },
+      ...(secrets && { secrets: secrets.values }),
     },
   };
 }
 
-/** Plans of versions, made once per version and state of the settings: the hot path only looks them up. */
-export class Plans {
-  readonly #runtime: string | undefined;
-  #settings: PlanSettings | undefined;
-  #plans = new WeakMap<FunctionVersion, FunctionPlan>();
+function checkEnv(env: Record<string, string>): void {
+  const bytes = Buffer.byteLength(JSON.stringify(env));
+  if (bytes <= MAX_ENV_BYTES) return;
+  throw new WorkerFrontError(
+    'invalid_function',
+    `config.json: env: has ${bytes} bytes with its secrets; at most ${MAX_ENV_BYTES} are possible`,
+    { details: { file: 'config.json', key: 'env' } },
+  );
+}
 
-  constructor(runtime: string | undefined) {
-    this.#runtime = runtime;
+/** Plans of versions, made once per version and state of settings and secrets: the hot path only looks them up. */
+export class Plans {
+  readonly #node: PlanNode;
+  #settings: PlanSettings | undefined;
+  #plans = new WeakMap<FunctionVersion, { plan: FunctionPlan; secrets: SecretEnv | undefined }>();
+
+  constructor(node: PlanNode) {
+    this.#node = node;
   }
 
-  /** `settings` must be another object whenever a value differs. */
+  /** `settings` must be another object whenever a value differs. Rejects with `invalid_function` also when a secret is not there. */
   of(version: FunctionVersion, settings: PlanSettings): FunctionPlan {
     if (settings !== this.#settings) {
       this.#settings = settings;
       this.#plans = new WeakMap();
     }
-    let plan = this.#plans.get(version);
-    if (!plan) {
-      plan = planOf(version, settings, this.#runtime);
-      this.#plans.set(version, plan);
-    }
+    const { secrets: refs } = version.manifest;
+    const secrets = refs && this.#node.secrets.of(version.name, refs);
+    const known = this.#plans.get(version);
+    if (known && known.secrets === secrets) return known.plan;
+    const plan = planOf(version, settings, this.#node.runtime, secrets);
+    this.#plans.set(version, { plan, secrets });
     return plan;
   }
 }

@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { SandboxChannel } from '../channel/channel.ts';
+import { Hidden } from '../lib/hidden.ts';
 import { silentLogger } from '../lib/logger.ts';
 import { ManualClock } from '../lib/manual-clock.ts';
 import { Budget } from './budget.ts';
 import { Holdings } from './holdings.ts';
 import { Launcher, type LauncherDeps } from './launcher.ts';
+import { planDigest, remember } from './sandbox-records.ts';
 import { planOf } from './testing/fakes.ts';
 
 function launcherWith(deps: Partial<LauncherDeps>) {
@@ -54,7 +56,7 @@ function launcherWith(deps: Partial<LauncherDeps>) {
       initTimeoutMs: 1000,
       reservation: budget.reserve(100),
     });
-  return { holdings, launch, calls, budget };
+  return { holdings, launch, launcher, calls, budget };
 }
 
 describe('taking a sandbox away', () => {
@@ -79,5 +81,38 @@ describe('taking a sandbox away', () => {
     await expect(launch()).rejects.toThrow('the reason');
     expect(calls).toEqual(['container c1', 'folder']);
     expect(budget.fits(100)).toBe(true);
+  });
+});
+
+describe('secrets', () => {
+  const plan = planOf('f', { secrets: new Hidden({ TOKEN: 'swordfish' }) });
+  plan.load.env = { MODE: 'a' };
+
+  it('go with `load` into the sandbox, and nowhere else', async () => {
+    const seen: unknown[] = [];
+    const saved: unknown[] = [];
+    const { launch, launcher } = launcherWith({
+      engine: {
+        createContainer: async (spec) => (seen.push(spec), 'c1'),
+        startContainer: async (id) => void seen.push(id),
+        containerLogs: async () => '',
+        updateLimits: async (...what) => void seen.push(what),
+      },
+    });
+    const sandbox = await launch();
+    const loaded: unknown[] = [];
+    sandbox.channel = { load: async (request: unknown) => void loaded.push(request) } as unknown as SandboxChannel;
+    await launcher.load(sandbox, plan);
+    remember({ save: (record) => void saved.push(record) }, sandbox);
+    expect(loaded).toMatchObject([{ env: { MODE: 'a', TOKEN: 'swordfish' } }]);
+    expect(saved).toMatchObject([{ loaded: { name: 'f' } }]);
+    expect(plan.load.env).toEqual({ MODE: 'a' });
+    expect(JSON.stringify([seen, saved, sandbox.plan])).not.toContain('swordfish');
+  });
+
+  it('are no part of the digest in the record: that could be guessed at', () => {
+    const other = { ...plan, secrets: new Hidden({ TOKEN: 'tiger' }) };
+    expect(planDigest(other)).toBe(planDigest(plan));
+    expect(planDigest({ ...plan, key: 'with another keyed digest' })).not.toBe(planDigest(plan));
   });
 });

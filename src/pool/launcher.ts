@@ -1,5 +1,6 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import type { ChannelFolder } from '../channel/listener.ts';
+import type { LoadRequest } from '../channel/messages.ts';
 import type { ContainerEngine } from '../containers/engine.ts';
 import type { Clock } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
@@ -126,7 +127,7 @@ export class Launcher {
     const timer = clock.after(plan.initTimeoutMs, () => timeout.abort(initTimeout(plan.initTimeoutMs)));
     try {
       if (!sandbox.channel) throw new WorkerFrontError('sandbox_lost', 'the sandbox ended before it was loaded');
-      await sandbox.channel.load(plan.load, { signal: timeout.signal });
+      await sandbox.channel.load(withSecrets(plan), { signal: timeout.signal });
       sandbox.timings.load = clock.now() - began;
       sandbox.idleSince = clock.now();
       sandbox.move('ready');
@@ -175,6 +176,11 @@ export class Launcher {
       { details: { exitCode: how.exitCode, output } },
     );
   }
+}
+
+/** Made here and handed to the channel: no object that lives on has the values. */
+function withSecrets({ load, secrets }: SandboxPlan): LoadRequest {
+  return secrets ? { ...load, env: { ...load.env, ...secrets.reveal() } } : load;
 }
 
 function initTimeout(ms: number): WorkerFrontError {

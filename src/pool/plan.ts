@@ -1,5 +1,6 @@
 import type { LoadRequest } from '../channel/messages.ts';
 import type { ResourceLimits } from '../containers/spec.ts';
+import type { Hidden } from '../lib/hidden.ts';
 import type { CodeLayer } from './function-folder.ts';
 
 /** The name of a container network, or `none`. */
@@ -17,7 +18,7 @@ export interface ContainerPlan {
 
 /** How sandboxes of one version under the present settings are made and used. */
 export interface SandboxPlan extends ContainerPlan {
-  /** Sandboxes of equal keys are interchangeable. */
+  /** Sandboxes of equal keys are interchangeable. Has a keyed digest of the secrets, so that changed ones give new sandboxes. */
   key: string;
   /** `name@version` */
   versionKey: string;
@@ -31,6 +32,8 @@ export interface SandboxPlan extends ContainerPlan {
   prewarm: number;
   initTimeoutMs: number;
   load: LoadRequest;
+  /** Secrets by environment variable, which join `load` on its way into the sandbox and are nowhere else. */
+  secrets?: Hidden<Readonly<Record<string, string>>>;
 }
 
 /** What sandboxes of a plan can be made from. */

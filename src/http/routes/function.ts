@@ -61,7 +61,7 @@ function manifestView(manifest: Manifest) {
     CancelOnDisconnect: manifest.cancelOnDisconnect ?? null,
     Memory: manifest.memoryBytes ?? null,
     Cpus: manifest.cpus ?? null,
-    EnvNames: Object.keys(manifest.env ?? {}),
+    EnvNames: [...Object.keys(manifest.env ?? {}), ...Object.keys(manifest.secrets ?? {})],
     Network: manifest.network ?? null,
     Prewarm: manifest.prewarm ?? null,
   };

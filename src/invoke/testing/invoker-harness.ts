@@ -13,7 +13,7 @@ import { Sandbox } from '../../pool/sandbox.ts';
 import type { InvocationRecord, InvocationRequest, InvocationResult } from '../invocation.ts';
 import { createInvoker, type InvocationEnd } from '../invoker.ts';
 import { Plans } from '../plan.ts';
-import { aVersion, NODE } from './versions.ts';
+import { aVersion, NO_SECRETS, NODE } from './versions.ts';
 
 const LOGS = { pieces: [], droppedBytes: 0 };
 
@@ -81,7 +81,7 @@ export class InvokerHarness {
   readonly invoker = createInvoker(
     {
       settings: () => this.settings,
-      plans: new Plans(undefined),
+      plans: new Plans({ runtime: undefined, secrets: NO_SECRETS }),
       queueLimit: () => 2,
       cancelGraceMs: () => 2000,
       clock: this.clock,

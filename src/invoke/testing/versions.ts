@@ -1,4 +1,5 @@
 import type { FunctionVersion } from '../../functions/registry.ts';
+import type { Secrets } from '../../functions/secrets.ts';
 import type { PlanSettings } from '../plan.ts';
 
 const MIB = 2 ** 20;
@@ -19,6 +20,13 @@ export const NODE: PlanSettings = {
   responseLimit: 6 * MIB,
   logLimit: 256 * 1024,
   initTimeout: 60,
+};
+
+/** A node without secrets; nobody may ask. */
+export const NO_SECRETS: Secrets = {
+  of() {
+    throw new Error('nobody should have asked for secrets');
+  },
 };
 
 export function aVersion(
