@@ -66,7 +66,8 @@ export interface Config {
     /** Those of the environment, without `FUNCTION_SECRET_`. */
     environment: Hidden<ReadonlyMap<string, string>>;
   };
-  containerRuntime: string | undefined;
+  /** OCI runtimes: of sandboxes whose manifest names none (undefined: the engine's default), and those that one may name. */
+  runtimes: { standard: string | undefined; allowed: string[] };
   containerLabels: Record<string, string>;
   network: {
     /** False: no firewall rules. */
@@ -198,7 +199,7 @@ export function toConfig(raw: RawSettings, host: Host, secrets: ReadonlyMap<stri
       dir: settings.SECRETS_DIR === undefined ? undefined : resolve(host.cwd, settings.SECRETS_DIR),
       environment: new Hidden(secrets),
     },
-    containerRuntime: settings.CONTAINER_RUNTIME,
+    runtimes: { standard: settings.CONTAINER_RUNTIME, allowed: settings.CONTAINER_RUNTIMES_ALLOWED ?? [] },
     containerLabels: Object.fromEntries(settings.CONTAINER_LABELS ?? []),
     network: {
       walls: settings.NETWORK_WALLS === 'auto',

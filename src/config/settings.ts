@@ -140,6 +140,9 @@ export const settingsShape = {
   CONTAINER_RUNTIME: text
     .optional()
     .describe("OCI runtime of sandboxes, for example runsc; the engine's default when not set"),
+  CONTAINER_RUNTIMES_ALLOWED: list
+    .optional()
+    .describe('further runtimes, separated by commas, that a manifest may name'),
   CONTAINER_LABELS: mapping
     .optional()
     .describe('own labels for the containers, networks and images that the daemon makes: name=value,...'),

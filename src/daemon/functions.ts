@@ -39,7 +39,7 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     { ...config.secrets, key: sandboxes.digestKey, clock, logger: base.logger.child({ part: 'secrets' }) },
     () => pool.retireOthers(isWanted),
   );
-  const plans = new Plans({ runtime: config.containerRuntime, secrets });
+  const plans = new Plans({ runtimes: config.runtimes, secrets });
 
   const sourceLogger = base.logger.child({ part: 'code source' });
   const source = guardSource(createCodeSource(sourceSettings(config)), { clock, logger: sourceLogger });

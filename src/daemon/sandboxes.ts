@@ -21,12 +21,15 @@ import { leaveAll, sortLeftOvers } from '../pool/left-overs.ts';
 import type { NetworkKind, SandboxPlan } from '../pool/plan.ts';
 import { Pool } from '../pool/pool.ts';
 import { QueuePlaces } from '../pool/queue-places.ts';
+import { checkRuntime, runtimesToCheck } from '../pool/runtime-check.ts';
 import { createSandboxRecords, type SandboxRecord } from '../pool/sandbox-records.ts';
 import { type Base, CLOSE_LIMIT_MS, leavesSandboxes } from './base.ts';
 import { createDigestKey } from './digest-key.ts';
 import { composeNetwork } from './network.ts';
 import { createRecovery } from './recovery.ts';
 
+/** Environment of the sandbox that tries a runtime: its image is small. */
+const CHECKED_ENVIRONMENT = 'python3.11';
 /** Seconds that an idle sandbox without a daemon looks for one. */
 const ORPHAN_TIMEOUT = 30;
 
@@ -132,11 +135,23 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
       onRemoved: () => events.onRemoved(),
     },
   );
+  /** Before anything of the last run is touched: a start that is refused changes nothing. */
+  const checkRuntimes = async () => {
+    const { runtimes: known = [], defaultRuntime } = base.engineWatch.info ?? {};
+    const wanted = runtimesToCheck(config.runtimes, defaultRuntime);
+    if (wanted.length === 0) return;
+    const { image } = await runtimeImages.ensure(CHECKED_ENVIRONMENT);
+    for (const runtime of wanted) {
+      await checkRuntime(runtime, { engine, known, owner, image, openChannelFolder: openFolder, clock });
+      logger.info({ runtime: runtime.name ?? defaultRuntime }, 'sandboxes start with this runtime');
+    }
+  };
   const recovery = createRecovery(
     { clock, logger },
     {
       watch: base.engineWatch,
       async first() {
+        await checkRuntimes();
         const left = await sortLeftOvers(
           { labels: nodeLabels, runDir, stemDir, logger },
           { engine, records, openChannelFolder: openFolder },
@@ -182,7 +197,8 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
     },
     /** True when a sandbox of the last run was made from what would be used now: runtime, bootstrap, image. Builds nothing. */
     async isUpToDate({ container, image }: SandboxRecord): Promise<boolean> {
-      if (container.runtime !== config.containerRuntime) return false;
+      const { standard, allowed } = config.runtimes;
+      if (container.runtime !== standard && !allowed.includes(container.runtime ?? '')) return false;
       const labels = (await engine.inspectImage(image))?.labels ?? {};
       const digest = labels[IMAGE_LABELS.runtimeDigest] ?? labels[IMAGE_LABELS.digest];
       return digest !== undefined && digest === (await runtimeImages.digestOf(container.environment));

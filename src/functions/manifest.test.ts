@@ -150,6 +150,9 @@ describe('parseManifest', () => {
     [{ env: { A: { secret: 'x'.repeat(129) } } }, 'env.A'],
     [{ env: { A: { secret: 7 } } }, 'env.A'],
     [{ network: 'all' }, 'network'],
+    [{ runtime: '' }, 'runtime'],
+    [{ runtime: '/usr/bin/runc' }, 'runtime'],
+    [{ runtime: true }, 'runtime'],
     [{ prewarm: -1 }, 'prewarm'],
     [{ prewarm: 1001 }, 'prewarm'],
   ])('refuses %j and names the key', (more, key) => {

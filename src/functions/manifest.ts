@@ -27,6 +27,8 @@ export interface Manifest {
   /** Names of secrets of the operator, by the environment variable that gets their value. */
   secrets?: Record<string, string>;
   network?: Network;
+  /** OCI runtime, one of those that the node allows. */
+  runtime?: string;
   prewarm?: number;
   /** A call whose caller goes away is stopped. */
   cancelOnDisconnect?: boolean;
@@ -84,6 +86,7 @@ const shape = {
   cpus: number(0.01, 1024),
   env: z.record(envName, envValue),
   network: z.enum(NETWORKS),
+  runtime: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: 'is no name of a container runtime' }),
   prewarm: whole(0, 1000),
   cancelOnDisconnect: z.boolean(),
 } as const;

@@ -100,6 +100,7 @@ export const functionDetailSchema = z
         Cpus: z.number().nullable(),
         EnvNames: z.array(z.string()).meta({ description: 'Names of the variables in env; values are not shown.' }),
         Network: z.enum(NETWORKS).nullable(),
+        Runtime: z.string().nullable(),
         Prewarm: z.number().nullable(),
       })
       .nullable()

@@ -3,7 +3,8 @@ import { Hidden } from '../lib/hidden.ts';
 import { Plans, planOf, versionKeyOf } from './plan.ts';
 import { aVersion, NO_SECRETS, NODE } from './testing/versions.ts';
 
-const PLAIN = { runtime: undefined, secrets: NO_SECRETS };
+const ANY = { standard: undefined, allowed: [] };
+const PLAIN = { runtimes: ANY, secrets: NO_SECRETS };
 
 describe('planOf', () => {
   it('says how sandboxes of a version are made and loaded', () => {
@@ -14,7 +15,7 @@ describe('planOf', () => {
       env: { A: '1' },
       prewarm: 2,
     });
-    const { sandbox, settings } = planOf(version, NODE, 'runsc');
+    const { sandbox, settings } = planOf(version, NODE, { standard: 'runsc', allowed: [] });
     expect(sandbox).toEqual({
       key: `f@one#${settings.digest}`,
       versionKey: 'f@one',
@@ -47,31 +48,42 @@ describe('planOf', () => {
   });
 
   it('leaves the handler to the environment when none is named', () => {
-    expect(planOf(aVersion(), NODE, undefined).sandbox.load.handler).toBeNull();
+    expect(planOf(aVersion(), NODE, ANY).sandbox.load.handler).toBeNull();
   });
 
   it('bounds the sandboxes as the manifest says', () => {
-    expect(planOf(aVersion('one', { maxSandboxes: 2 }), NODE, undefined).sandbox.maxSandboxes).toBe(2);
+    expect(planOf(aVersion('one', { maxSandboxes: 2 }), NODE, ANY).sandbox.maxSandboxes).toBe(2);
   });
 
   it("puts the installed packages first where the bundle's own were made for another version of the language", () => {
-    const { sandbox } = planOf(aVersion('one', {}, true), NODE, undefined);
+    const { sandbox } = planOf(aVersion('one', {}, true), NODE, ANY);
     expect(sandbox).toMatchObject({ aliased: true, load: { dependencies: 'last' } });
   });
 
   it('tells versions and settings apart by its key', () => {
     const keys = [
-      planOf(aVersion('one'), NODE, undefined),
-      planOf(aVersion('two'), NODE, undefined),
-      planOf(aVersion('one'), { ...NODE, functionMemory: 2 ** 27 }, undefined),
-      planOf(aVersion('one'), { ...NODE, usingRestMode: true }, undefined),
+      planOf(aVersion('one'), NODE, ANY),
+      planOf(aVersion('two'), NODE, ANY),
+      planOf(aVersion('one'), { ...NODE, functionMemory: 2 ** 27 }, ANY),
+      planOf(aVersion('one'), { ...NODE, usingRestMode: true }, ANY),
     ].map(({ sandbox }) => sandbox.key);
     expect(new Set(keys).size).toBe(4);
-    expect(planOf(aVersion('one'), { ...NODE }, undefined).sandbox.key).toBe(keys[0]);
+    expect(planOf(aVersion('one'), { ...NODE }, ANY).sandbox.key).toBe(keys[0]);
+  });
+
+  it('takes the runtime of the manifest where the operator allows it', () => {
+    const runtimes = { standard: 'runc', allowed: ['runsc', 'kata'] };
+    const runtimeOf = (runtime?: string) =>
+      planOf(aVersion('one', runtime === undefined ? {} : { runtime }), NODE, runtimes).sandbox.runtime;
+    expect([runtimeOf(), runtimeOf('runc'), runtimeOf('runsc')]).toEqual(['runc', 'runc', 'runsc']);
+    expect(() => runtimeOf('crun')).toThrow(
+      /config.json: runtime: 'crun' is not allowed on this node \(runc, runsc, kata\)/,
+    );
+    expect(() => planOf(aVersion('one', { runtime: 'runc' }), NODE, ANY)).toThrow(/\(none is\)/);
   });
 
   it('refuses more than the node allows', () => {
-    expect(() => planOf(aVersion('one', { timeout: 901 }), NODE, undefined)).toThrow(/config.json: timeout/);
+    expect(() => planOf(aVersion('one', { timeout: 901 }), NODE, ANY)).toThrow(/config.json: timeout/);
   });
 });
 
@@ -102,7 +114,7 @@ describe('Plans of functions with secrets', () => {
   it('asks for them by function and name, and keeps them out of what is written anywhere', () => {
     const asked: unknown[] = [];
     const env = secretEnv('swordfish', 'd1');
-    const plans = new Plans({ runtime: undefined, secrets: { of: (...what) => (asked.push(what), env) } });
+    const plans = new Plans({ runtimes: ANY, secrets: { of: (...what) => (asked.push(what), env) } });
     const plan = plans.of(version, NODE);
     expect(asked).toEqual([['f', { TOKEN: 'api' }]]);
     expect(plan.sandbox.load.env).toEqual({ MODE: 'a' });
@@ -112,7 +124,7 @@ describe('Plans of functions with secrets', () => {
 
   it('makes another plan when they have changed, and only then', () => {
     let env = secretEnv('one', 'd1');
-    const plans = new Plans({ runtime: undefined, secrets: { of: () => env } });
+    const plans = new Plans({ runtimes: ANY, secrets: { of: () => env } });
     const plan = plans.of(version, NODE);
     expect(plans.of(version, NODE)).toBe(plan);
     env = secretEnv('two', 'd2');
@@ -124,9 +136,7 @@ describe('Plans of functions with secrets', () => {
   it('refuses more than fits into one frame', () => {
     const many = Object.fromEntries(Array.from({ length: 9 }, (_, index) => [`S${index}`, 'x'.repeat(60_000)]));
     const secrets = { of: () => ({ values: new Hidden(many), digest: 'd' }) };
-    expect(() => new Plans({ runtime: undefined, secrets }).of(version, NODE)).toThrow(
-      /config.json: env: has 54\d+ bytes/,
-    );
+    expect(() => new Plans({ runtimes: ANY, secrets }).of(version, NODE)).toThrow(/config.json: env: has 54\d+ bytes/);
   });
 });
 

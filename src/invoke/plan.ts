@@ -15,10 +15,17 @@ export interface FunctionPlan {
   sandbox: SandboxPlan;
 }
 
+/** OCI runtimes of sandboxes. */
+export interface Runtimes {
+  /** `CONTAINER_RUNTIME`; undefined: the engine's default. */
+  standard: string | undefined;
+  /** Those that a manifest may name besides (`CONTAINER_RUNTIMES_ALLOWED`). */
+  allowed: readonly string[];
+}
+
 /** What of the node, besides its settings, plans are made from. */
 export interface PlanNode {
-  /** `CONTAINER_RUNTIME` */
-  runtime: string | undefined;
+  runtimes: Runtimes;
   secrets: Secrets;
 }
 
@@ -37,7 +44,7 @@ const MAX_ENV_BYTES = 512 * 1024;
 export function planOf(
   version: FunctionVersion,
   node: PlanSettings,
-  runtime: string | undefined,
+  runtimes: Runtimes,
   secrets?: SecretEnv,
 ): FunctionPlan {
   const settings = effectiveSettings(version.manifest, node);
@@ -54,7 +61,7 @@ export function planOf(
       limits: { memoryBytes: settings.memoryBytes, cpus: settings.cpus, pids: settings.pids },
       tmpBytes: settings.tmpBytes,
       network: settings.network,
-      runtime,
+      runtime: runtimeOf(version.manifest.runtime, runtimes),
       codeDir: version.bundle.dir,
       aliased: version.environment.aliased,
       maxSandboxes: settings.maxSandboxes ?? Number.POSITIVE_INFINITY,
@@ -77,6 +84,16 @@ export function planOf(
       ...(secrets && { secrets: secrets.values }),
     },
   };
+}
+
+function runtimeOf(asked: string | undefined, { standard, allowed }: Runtimes): string | undefined {
+  if (asked === undefined || asked === standard || allowed.includes(asked)) return asked ?? standard;
+  const names = [...new Set([...(standard === undefined ? [] : [standard]), ...allowed])];
+  throw new WorkerFrontError(
+    'invalid_function',
+    `config.json: runtime: '${asked}' is not allowed on this node (${names.join(', ') || 'none is'}); leave it out, or ask the operator (CONTAINER_RUNTIMES_ALLOWED)`,
+    { details: { file: 'config.json', key: 'runtime' } },
+  );
 }
 
 function checkEnv(env: Record<string, string>): void {
@@ -109,7 +126,7 @@ export class Plans {
     const secrets = refs && this.#node.secrets.of(version.name, refs);
     const known = this.#plans.get(version);
     if (known && known.secrets === secrets) return known.plan;
-    const plan = planOf(version, settings, this.#node.runtime, secrets);
+    const plan = planOf(version, settings, this.#node.runtimes, secrets);
     this.#plans.set(version, { plan, secrets });
     return plan;
   }

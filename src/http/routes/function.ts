@@ -63,6 +63,7 @@ function manifestView(manifest: Manifest) {
     Cpus: manifest.cpus ?? null,
     EnvNames: [...Object.keys(manifest.env ?? {}), ...Object.keys(manifest.secrets ?? {})],
     Network: manifest.network ?? null,
+    Runtime: manifest.runtime ?? null,
     Prewarm: manifest.prewarm ?? null,
   };
 }

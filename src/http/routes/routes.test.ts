@@ -195,6 +195,7 @@ describe('/functions', () => {
         Cpus: null,
         EnvNames: ['KEY'],
         Network: null,
+        Runtime: null,
         Prewarm: null,
       },
       Versions: [{ Version: 'v2', Current: true, Bytes: 10, Tag: 'etag', ImageBuilt: true }],

@@ -81,7 +81,7 @@ export class InvokerHarness {
   readonly invoker = createInvoker(
     {
       settings: () => this.settings,
-      plans: new Plans({ runtime: undefined, secrets: NO_SECRETS }),
+      plans: new Plans({ runtimes: { standard: undefined, allowed: [] }, secrets: NO_SECRETS }),
       queueLimit: () => 2,
       cancelGraceMs: () => 2000,
       clock: this.clock,

@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest';
+import type { SandboxChannel } from '../channel/channel.ts';
+import { deferred } from '../lib/deferred.ts';
+import { WorkerFrontError } from '../lib/errors.ts';
+import { ManualClock, settle } from '../lib/manual-clock.ts';
+import { checkRuntime, type RuntimeCheckDeps, runtimesToCheck } from './runtime-check.ts';
+
+describe('runtimesToCheck', () => {
+  it.each([
+    [undefined, [], 'runc', []],
+    [undefined, [], undefined, []],
+    [undefined, [], 'crun', []],
+    [undefined, [], 'io.containerd.runc.v2', []],
+    [undefined, [], 'runsc', [[undefined, 'CONTAINER_RUNTIME']]],
+    ['runsc', [], 'runc', [['runsc', 'CONTAINER_RUNTIME']]],
+    [
+      'runc',
+      ['runc', 'kata', 'kata'],
+      'runc',
+      [
+        ['runc', 'CONTAINER_RUNTIME'],
+        ['kata', 'CONTAINER_RUNTIMES_ALLOWED'],
+      ],
+    ],
+  ] as const)('of %s and %j on an engine of %s: %j', (standard, allowed, engineDefault, wanted) => {
+    const found = runtimesToCheck({ standard, allowed }, engineDefault);
+    expect(found.map(({ name, setting }) => [name, setting])).toEqual(wanted);
+  });
+});
+
+describe('checkRuntime', () => {
+  const clock = new ManualClock();
+  const check = async (how: Partial<RuntimeCheckDeps['engine']> & { dialsIn?: boolean } = {}, name = 'second') => {
+    const steps: string[] = [];
+    const { dialsIn = false, ...engine } = how;
+    const deps: RuntimeCheckDeps = {
+      engine: {
+        createContainer: async ({ runtime, network, image }) => (
+          steps.push(`create ${runtime} ${network} ${image}`), 'c1'
+        ),
+        startContainer: async () => undefined,
+        watchExit: async () => ({ exit: new Promise(() => undefined) }),
+        containerLogs: async () => '',
+        removeContainer: async (id) => void steps.push(`remove ${id}`),
+        ...engine,
+      },
+      known: ['runc', 'second'],
+      owner: { node: 'n' },
+      image: 'i',
+      openChannelFolder: async () => {
+        const closed = deferred<SandboxChannel>();
+        closed.promise.catch(() => undefined);
+        const close = async () => void steps.push('close');
+        const accept: Awaited<ReturnType<RuntimeCheckDeps['openChannelFolder']>>['accept'] = ({ signal } = {}) => {
+          signal?.addEventListener('abort', () => closed.reject(signal.reason));
+          return dialsIn ? Promise.resolve({} as SandboxChannel) : closed.promise;
+        };
+        return { dir: '/run/x', token: '', accept, close, leave: close, [Symbol.asyncDispose]: close };
+      },
+      clock,
+    };
+    const result = checkRuntime({ name, setting: 'CONTAINER_RUNTIME' }, deps).then(
+      () => undefined,
+      (error: unknown) => error as WorkerFrontError,
+    );
+    await settle();
+    return { steps, result };
+  };
+
+  it('is content when the sandbox dials in, and leaves nothing of it', async () => {
+    const { steps, result } = await check({ dialsIn: true });
+    expect(await result).toBeUndefined();
+    expect(steps).toEqual(['create second none i', 'remove c1', 'close']);
+  });
+
+  it('asks no engine that does not know the runtime', async () => {
+    const { steps, result } = await check({}, 'third');
+    expect(await result).toMatchObject({ code: 'invalid_setting', details: { setting: 'CONTAINER_RUNTIME' } });
+    expect((await result)?.message).toContain('no such runtime (it has runc, second)');
+    expect(steps).toEqual([]);
+  });
+
+  it("tries containerd's own runtimes, which engines do not list", async () => {
+    const { steps, result } = await check({ dialsIn: true }, 'io.containerd.runsc.v1');
+    expect(await result).toBeUndefined();
+    expect(steps[0]).toContain('io.containerd.runsc.v1');
+  });
+
+  it.each([
+    [
+      'one that cannot be created',
+      { createContainer: async () => Promise.reject(new Error('words')) },
+      'started with it: words',
+    ],
+    [
+      'one that cannot be started',
+      { startContainer: async () => Promise.reject(new Error('words')) },
+      'started with it: words',
+    ],
+    [
+      'one that ends',
+      {
+        watchExit: async () => ({ exit: Promise.resolve({ exitCode: 72 }) }),
+        containerLogs: async () => 'not dialled\n',
+      },
+      "ended before it had dialled in (exit code 72: not dialled); sandboxes must be able to connect to a Unix socket of the host: gVisor's runsc needs its option --host-uds=open",
+    ],
+  ])('says what is wrong with %s', async (_name, how, words) => {
+    const { steps, result } = await check(how);
+    expect(await result).toMatchObject({ code: 'invalid_setting' });
+    expect((await result)?.message).toContain(`CONTAINER_RUNTIME: 'second': a sandbox`);
+    expect((await result)?.message).toContain(words);
+    expect(steps.at(-1)).toBe('close');
+  });
+
+  it('gives up a sandbox that never dials in', async () => {
+    const { steps, result } = await check();
+    await clock.advance(60_000);
+    expect((await result)?.message).toContain('did not dial in within 60 s');
+    expect(steps).toContain('remove c1');
+  });
+
+  it('leaves an engine that goes away to those who wait for it', async () => {
+    const gone = new WorkerFrontError('engine_unavailable', 'gone');
+    const { result } = await check({ startContainer: () => Promise.reject(gone) });
+    expect(await result).toBe(gone);
+  });
+});

@@ -1,0 +1,132 @@
+import { randomInt, randomUUID } from 'node:crypto';
+import type { ChannelFolder } from '../channel/listener.ts';
+import type { ContainerEngine } from '../containers/engine.ts';
+import type { Clock } from '../lib/clock.ts';
+import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
+import { type ContainerOwner, sandboxSpec } from './container-spec.ts';
+
+/** An OCI runtime that sandboxes are made with. */
+export interface CheckedRuntime {
+  /** undefined: the engine's default. */
+  name: string | undefined;
+  /** Where it comes from: the name of a setting. */
+  setting: string;
+}
+
+export interface RuntimeCheckDeps {
+  engine: Pick<
+    ContainerEngine,
+    'createContainer' | 'startContainer' | 'watchExit' | 'containerLogs' | 'removeContainer'
+  >;
+  /** Runtimes that the engine has by its own word. */
+  known: readonly string[];
+  owner: ContainerOwner;
+  /** Name of a runtime image. */
+  image: string;
+  openChannelFolder(sandboxId: string): Promise<ChannelFolder>;
+  clock: Clock;
+}
+
+const LIMITS = { memoryBytes: 256 * 2 ** 20, cpus: 1, pids: 64 };
+const TMP_BYTES = 16 * 2 ** 20;
+/** Far more than a start takes; milliseconds. */
+const LIMIT_MS = 60_000;
+const LOG_TAIL_BYTES = 1024;
+/** A runtime of containerd, which an engine may have without naming it. */
+const SHIM = /^io\.containerd\./;
+const USUAL = /^(runc|crun|io\.containerd\.runc\.v2)$/;
+const RUNSC = "gVisor's runsc needs its option --host-uds=open ('runtimeArgs' in the engine's daemon.json)";
+
+/**
+ * All that a manifest may lead to. The engine's own default is only tried where it is none of those that every engine
+ * comes with.
+ */
+export function runtimesToCheck(
+  { standard, allowed }: { standard: string | undefined; allowed: readonly string[] },
+  engineDefault = 'runc',
+): CheckedRuntime[] {
+  const checked: CheckedRuntime[] = [];
+  if (standard !== undefined || !USUAL.test(engineDefault))
+    checked.push({ name: standard, setting: 'CONTAINER_RUNTIME' });
+  for (const name of new Set(allowed)) {
+    if (name !== standard) checked.push({ name, setting: 'CONTAINER_RUNTIMES_ALLOWED' });
+  }
+  return checked;
+}
+
+/**
+ * Starts a sandbox with the runtime and waits until its bootstrap has dialled in; nothing is left of it. Rejects with `invalid_setting`, which says
+ * what to do, and with `engine_unavailable`.
+ */
+export async function checkRuntime(runtime: CheckedRuntime, deps: RuntimeCheckDeps): Promise<void> {
+  const { name } = runtime;
+  if (name !== undefined && !deps.known.includes(name) && !SHIM.test(name)) {
+    throw refused(
+      runtime,
+      `the container engine has no such runtime (it has ${deps.known.join(', ')}); add it to 'runtimes' in the engine's daemon.json, and let the engine read that (SIGHUP)`,
+    );
+  }
+  const id = randomUUID().replaceAll('-', '').slice(0, 16);
+  await using folder = await deps.openChannelFolder(id);
+  let containerId: string | undefined;
+  try {
+    containerId = await deps.engine.createContainer(specOf(id, name, folder.dir, deps));
+    await dialsIn(containerId, folder, runtime, deps);
+  } catch (error) {
+    if (hasCode(error, 'invalid_setting') || hasCode(error, 'engine_unavailable')) throw error;
+    throw refused(runtime, `a sandbox cannot be started with it: ${messageOf(error)}`, error);
+  } finally {
+    if (containerId !== undefined) await deps.engine.removeContainer(containerId);
+  }
+}
+
+function specOf(id: string, runtime: string | undefined, channelDir: string, { owner, image }: RuntimeCheckDeps) {
+  return sandboxSpec(
+    {
+      id,
+      name: `hf_check__${randomInt(10_000, 100_000)}_${randomInt(10_000, 100_000)}`,
+      image,
+      plan: { environment: 'check', limits: LIMITS, tmpBytes: TMP_BYTES, network: 'none', runtime },
+      network: 'none',
+      channelDir,
+    },
+    owner,
+  );
+}
+
+async function dialsIn(
+  containerId: string,
+  folder: ChannelFolder,
+  runtime: CheckedRuntime,
+  { engine, clock }: RuntimeCheckDeps,
+): Promise<void> {
+  const stop = new AbortController();
+  const timer = clock.after(LIMIT_MS, () => stop.abort());
+  const accepted = folder.accept({ signal: stop.signal });
+  accepted.catch(() => undefined);
+  try {
+    const { exit } = await engine.watchExit(containerId, { signal: stop.signal });
+    await engine.startContainer(containerId, { signal: stop.signal });
+    const first = await Promise.race([accepted, exit]);
+    if (!('exitCode' in first)) return;
+    const words = (await engine.containerLogs(containerId, LOG_TAIL_BYTES)).trim();
+    throw refused(
+      runtime,
+      `a sandbox started with it ended before it had dialled in (exit code ${first.exitCode}${words && `: ${words}`}); sandboxes must be able to connect to a Unix socket of the host: ${RUNSC}`,
+    );
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    throw refused(
+      runtime,
+      `a sandbox started with it did not dial in within ${LIMIT_MS / 1000} s; sandboxes must be able to connect to a Unix socket of the host: ${RUNSC}`,
+    );
+  } finally {
+    timer.cancel();
+    stop.abort();
+  }
+}
+
+function refused({ name, setting }: CheckedRuntime, why: string, cause?: unknown): WorkerFrontError {
+  const what = name === undefined ? "the engine's default runtime" : `'${name}'`;
+  return new WorkerFrontError('invalid_setting', `${setting}: ${what}: ${why}`, { cause, details: { setting } });
+}
