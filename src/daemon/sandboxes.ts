@@ -50,7 +50,7 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
 
   const digestKey = createDigestKey(runDir);
   closing('key of digests', () => {
-    if (!end.keepSandboxes) digestKey.forget();
+    if (!leavesSandboxes(life)) digestKey.forget();
   });
   const deaths = new DeathWatch(engine, nodeLabels, { clock, logger });
   closing('engine events', () => deaths.close());
