@@ -51,24 +51,23 @@ export class Registry {
   }
 
   /**
-   * The version that serves calls of this name now. A known one is given at once, and looked after in the background;
-   * an unknown one is fetched. Rejects with `function_not_found`, `invalid_function`, `code_source_error`, ...
+   * The version that serves calls of this name now, which is looked after in the background; undefined: it has to be
+   * fetched first.
    */
-  async resolve(name: string, options: { signal?: AbortSignal } = {}): Promise<FunctionVersion> {
+  known(name: string): FunctionVersion | undefined {
     const entry = this.#entries.get(name);
     const current = entry && this.#usable(entry);
-    if (current) {
-      if (this.#now() - entry.checkedAt >= this.#options.checkInterval() * 1000) this.#checkBehind(name, entry);
-      return current;
-    }
-    this.#loads.refuseMissing(name);
-    return abortable(this.#loads.run(name), options.signal);
+    if (!current) return undefined;
+    if (this.#now() - entry.checkedAt >= this.#options.checkInterval() * 1000) this.#checkBehind(name, entry);
+    return current;
   }
 
-  /** False: a call of this name waits for the code source first. */
-  isKnown(name: string): boolean {
-    const current = this.#entries.get(name)?.current;
-    return current !== undefined && this.#onDisk(current);
+  /** The version as by `known`, or else fetched. Rejects with `function_not_found`, `invalid_function`, `code_source_error`, ... */
+  async resolve(name: string, options: { signal?: AbortSignal } = {}): Promise<FunctionVersion> {
+    const current = this.known(name);
+    if (current) return current;
+    this.#loads.refuseMissing(name);
+    return abortable(this.#loads.run(name), options.signal);
   }
 
   /** What is known of a function without asking the code source. */

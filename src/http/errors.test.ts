@@ -67,7 +67,7 @@ describe('an unexpected error', () => {
       const nothing = { version: undefined, environment: undefined, manifest: undefined, versions: [] };
       return { name, state: 'failed', ...nothing, problem };
     };
-    const record = { id: '1', name: 'W1', startedAt: '', state: 'failed', code: 'internal_error', message: secret };
+    const record = { id: '1', name: 'W1', startedAt: 0, state: 'failed', code: 'internal_error', message: secret };
     deps.records.set('1', record as never);
     for (const url of ['/functions/W1', '/invocations/1']) {
       const reply = await app.fastify.inject(url);

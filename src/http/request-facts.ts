@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify';
 import type { ByteBudget } from '../lib/byte-budget.ts';
 import { type ErrorCode, WorkerFrontError } from '../lib/errors.ts';
+import { LightSignal } from '../lib/light-signal.ts';
 import type { Logger } from '../lib/logger.ts';
 import { ANONYMOUS, type Caller, maySee } from '../tokens/caller.ts';
 import type { HttpMetrics } from './deps.ts';
@@ -33,24 +34,26 @@ export class RequestFacts {
   functionName: string | undefined;
   /** Set when the reply is an error. */
   errorCode: ErrorCode | undefined;
-  /** True once the connection was closed before the reply. */
-  gone = false;
+  /** Aborted once the connection was closed before the reply. */
+  readonly leaving = new LightSignal();
   readonly #startedAt = performance.now();
   readonly #held: [ByteBudget, number][] = [];
-  #controller: AbortController | undefined;
+  #signal: AbortSignal | undefined;
 
   constructor(requestId: string | undefined, config: RouteConfig) {
     this.requestId = requestId;
     this.config = config;
   }
 
-  /** Aborted when the caller goes away. */
+  /** True once the connection was closed before the reply. */
+  get gone(): boolean {
+    return this.leaving.aborted;
+  }
+
+  /** `leaving` as a real `AbortSignal`. */
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.gone) this.#controller.abort();
-    }
-    return this.#controller.signal;
+    this.#signal ??= this.leaving.toAbortSignal();
+    return this.#signal;
   }
 
   /** Milliseconds since the request's head was read. */
@@ -84,8 +87,7 @@ export class RequestFacts {
   }
 
   callerGone(): void {
-    this.gone = true;
-    this.#controller?.abort();
+    this.leaving.abort();
   }
 }
 

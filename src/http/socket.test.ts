@@ -179,7 +179,7 @@ describe('a caller that goes away', () => {
     const { signal } = await started;
     expect(signal?.aborted).toBe(false);
     const aborted = new Promise((resolve) => {
-      signal?.addEventListener('abort', resolve);
+      signal?.addEventListener('abort', () => resolve(undefined));
     });
     client.socket.destroy();
     await aborted;

@@ -1,4 +1,5 @@
 import type { Isolation } from '../functions/manifest.ts';
+import type { SignalLike } from '../lib/light-signal.ts';
 
 /** How an invocation got its sandbox. */
 export type StartKind = 'reused' | 'pooled' | 'stem' | 'cold' | 'built';
@@ -42,7 +43,7 @@ export interface InvocationRequest {
   /** The client's own `X-Request-Id`, cleaned; only passed on. */
   requestId: string | undefined;
   /** Aborted when the caller goes away. */
-  signal?: AbortSignal;
+  signal?: SignalLike;
 }
 
 /** What is known of the sandbox that served an invocation: `Meta` of the reply. */
@@ -78,8 +79,8 @@ export interface InvocationRecord {
   id: string;
   name: string;
   requestId: string | undefined;
-  /** Wall clock, ISO 8601. */
-  startedAt: string;
+  /** Wall clock, milliseconds since 1970. */
+  startedAt: number;
   state: 'running' | 'succeeded' | 'failed';
   /** Error code when failed. */
   code: string | undefined;

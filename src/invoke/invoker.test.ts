@@ -24,6 +24,7 @@ describe('a call', () => {
   });
 
   it('tells where its time went', async () => {
+    h.known = false;
     h.resolve = async () => {
       await h.clock.advance(7);
       return h.version;
@@ -115,6 +116,7 @@ describe('a call', () => {
 
 describe('a call that does not come to a sandbox', () => {
   it('of an unknown function is no metric of its own', async () => {
+    h.known = false;
     h.resolve = () => Promise.reject(new WorkerFrontError('function_not_found', 'no f'));
     expect((await errorOf(h.invoker.invoke(h.request()))).code).toBe('function_not_found');
     expect(h.ends).toEqual([{ name: 'f', code: 'function_not_found', known: false, executionMs: 0, start: undefined }]);

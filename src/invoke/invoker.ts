@@ -6,6 +6,7 @@ import type { FunctionVersion } from '../functions/registry.ts';
 import type { Clock } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
 import { type ErrorCode, hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
+import type { SignalLike } from '../lib/light-signal.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Begin, Lease } from '../pool/lease.ts';
 import type { SandboxPlan } from '../pool/plan.ts';
@@ -38,16 +39,17 @@ export interface InvokerOptions {
 
 export interface InvokerDeps {
   registry: {
+    /** The version that serves calls of this name now; undefined: the call waits for the code source first. */
+    known(name: string): FunctionVersion | undefined;
+    /** That version, fetched when it is not known. */
     resolve(name: string, options: { signal?: AbortSignal }): Promise<FunctionVersion>;
     /** False: another version serves now, or its code is not on this node any more. */
     isCurrent(version: FunctionVersion): boolean;
-    /** False: the call waits for the code source first. */
-    isKnown(name: string): boolean;
   };
   /** The node's queue: calls wait there for code as they do for sandboxes. */
   places: Pick<QueuePlaces, 'enter' | 'takenBy'>;
   /** `begin` is called in the turn in which the lease is given. */
-  pool: { acquire(plan: SandboxPlan, signal?: AbortSignal, begin?: Begin): Promise<Lease> };
+  pool: { acquire(plan: SandboxPlan, signal?: SignalLike, begin?: Begin): Promise<Lease> };
   /** The host's view of a sandbox's memory. */
   memoryUsage(containerId: string): Promise<MemoryUsage | undefined>;
   records: { put(record: InvocationRecord): void; get(id: string): InvocationRecord | undefined };
@@ -176,8 +178,13 @@ class PoolInvoker implements Invoker {
       const begin = (given: Lease) => {
         if (!request.signal?.aborted) call.running = runCall(given, request, limits, this.#options.clock);
       };
-      const lease = await this.#acquire(version, plan, request, begin, moves);
-      if (lease === undefined) continue;
+      let lease: Lease;
+      try {
+        lease = await this.#deps.pool.acquire(plan.sandbox, request.signal, begin);
+      } catch (error) {
+        if (moves >= MAX_MOVES || !this.#mayMove(version, error)) throw error;
+        continue;
+      }
       if (call.running === undefined) {
         lease.release('unused');
         throw request.signal?.reason;
@@ -200,30 +207,18 @@ class PoolInvoker implements Invoker {
   }
 
   /**
-   * undefined: no sandbox could be made of a version that another one has replaced meanwhile, or whose bundle was
+   * No sandbox could be made. True when that is because another version has replaced this one meanwhile, or its bundle was
    * evicted; nothing was started, so the call goes to the version that serves now.
    */
-  async #acquire(
-    version: FunctionVersion,
-    plan: FunctionPlan,
-    request: InvocationRequest,
-    begin: Begin,
-    moves: number,
-  ): Promise<Lease | undefined> {
-    const { pool, registry } = this.#deps;
-    try {
-      return await pool.acquire(plan.sandbox, request.signal, begin);
-    } catch (error) {
-      const final = moves >= MAX_MOVES || !hasCode(error) || NODE_REFUSES.has(error.code);
-      if (final || registry.isCurrent(version)) throw error;
-      return undefined;
-    }
+  #mayMove(version: FunctionVersion, error: unknown): boolean {
+    if (!hasCode(error) || NODE_REFUSES.has(error.code)) return false;
+    return !this.#deps.registry.isCurrent(version);
   }
 
   async #planFor(request: InvocationRequest, progress: Progress) {
     const { clock, plans } = this.#options;
     const began = clock.now();
-    const version = await this.#resolve(request);
+    const version = this.#deps.registry.known(request.name) ?? (await this.#fetch(request));
     progress.timings.fetch += clock.now() - began;
     progress.version = version;
     const plan = plans.of(version, this.#options.settings());
@@ -231,9 +226,8 @@ class PoolInvoker implements Invoker {
     return { version, plan };
   }
 
-  async #resolve({ name, signal }: InvocationRequest): Promise<FunctionVersion> {
+  async #fetch({ name, signal }: InvocationRequest): Promise<FunctionVersion> {
     const { registry, places } = this.#deps;
-    if (registry.isKnown(name)) return registry.resolve(name, { signal });
     if (places.takenBy(name) >= Math.max(1, this.#options.queueLimit())) {
       throw new WorkerFrontError(
         'too_many_requests',
@@ -241,11 +235,15 @@ class PoolInvoker implements Invoker {
         { retryAfter: 1 },
       );
     }
-    const refused = new AbortController();
-    const place = places.enter(name, (error) => refused.abort(error));
+    const stop = new AbortController();
+    const place = places.enter(name, (error) => stop.abort(error));
+    const follow = () => stop.abort(signal?.reason);
+    if (signal?.aborted) follow();
+    signal?.addEventListener('abort', follow, { once: true });
     try {
-      return await registry.resolve(name, { signal: anySignal(refused.signal, signal) });
+      return await registry.resolve(name, { signal: stop.signal });
     } finally {
+      signal?.removeEventListener('abort', follow);
       place.leave();
     }
   }
@@ -292,8 +290,4 @@ function keepAfter(outcome: InvocationOutcome, isolation: Isolation): boolean {
 
 function callerGone(what: string, cause?: unknown): WorkerFrontError {
   return new WorkerFrontError('cancelled', `the caller went away; the call ${what}`, { cause });
-}
-
-function anySignal(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
-  return other ? AbortSignal.any([one, other]) : one;
 }

@@ -12,7 +12,7 @@ export function newRecord(request: InvocationRequest, timings: Timings): Invocat
     name: request.name,
     requestId: request.requestId,
     // oxlint-disable-next-line no-restricted-globals -- for people
-    startedAt: new Date().toISOString(),
+    startedAt: Date.now(),
     state: 'running',
     code: undefined,
     message: undefined,
@@ -54,6 +54,7 @@ export function peakOf(outcome: InvocationOutcome): number | undefined {
 
 /** Captured output as text. A character of several bytes may be split between two pieces of one stream. */
 export function outputOf({ logs }: InvocationOutcome): CapturedOutput {
+  if (logs.pieces.length === 0) return { chunks: [], droppedBytes: logs.droppedBytes };
   const decoders = { stdout: new StringDecoder('utf8'), stderr: new StringDecoder('utf8') };
   const chunks: OutputChunk[] = logs.pieces.map(({ stream, bytes }) => ({
     stream,

@@ -1,8 +1,10 @@
+import type { SignalLike } from './light-signal.ts';
+
 /**
  * Waits for `promise`, but no longer than the signal allows: rejects with the signal's reason when it aborts first.
  * The work behind the promise goes on; use it where several callers share one job.
  */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+export function abortable<T>(promise: Promise<T>, signal: SignalLike | undefined): Promise<T> {
   if (signal === undefined) return promise;
   if (signal.aborted) {
     // Nobody will look at the promise any more: its rejection must not end the process.

@@ -52,12 +52,17 @@ export function createInvocationRecords<T extends { id: string }>(
   return {
     put(record) {
       if (limit <= 0) return;
-      const before = records.get(record.id);
-      if (before === undefined) order.push(record.id);
-      else total -= before.bytes;
       const bytes = options.bytesOf(record);
       total += bytes;
-      records.set(record.id, { record, bytes });
+      const before = records.get(record.id);
+      if (before === undefined) {
+        order.push(record.id);
+        records.set(record.id, { record, bytes });
+      } else {
+        total -= before.bytes;
+        before.record = record;
+        before.bytes = bytes;
+      }
       trim();
     },
     get: (id) => records.get(id)?.record,

@@ -1,4 +1,5 @@
 import { hasCode } from '../lib/errors.ts';
+import type { SignalLike } from '../lib/light-signal.ts';
 import { Backoff } from './backoff.ts';
 import { Demand } from './demand.ts';
 import type { GroupContext } from './group-context.ts';
@@ -119,7 +120,7 @@ export class SandboxGroup {
    * The right to run one call: in a ready sandbox at once, or when one becomes ready. Rejects with
    * `too_many_requests` (queue full), `node_overloaded` (the node's queue is full, waited too long), the reason why no sandbox can be made, or the signal's reason.
    */
-  async acquire(signal?: AbortSignal, begin?: Begin): Promise<Lease> {
+  async acquire(signal?: SignalLike, begin?: Begin): Promise<Lease> {
     const now = this.#context.clock.now();
     this.lastUsed = now;
     this.demand.enter(now);

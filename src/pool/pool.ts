@@ -1,4 +1,5 @@
 import { WorkerFrontError } from '../lib/errors.ts';
+import type { SignalLike } from '../lib/light-signal.ts';
 import type { Adoption } from './adoption.ts';
 import { countByState, statusOf, waitingIn } from './census.ts';
 import type { Begin, Lease } from './lease.ts';
@@ -23,7 +24,7 @@ export class Pool {
   }
 
   /** The right to run one call of this plan. See `SandboxGroup.acquire` for the errors. */
-  acquire(plan: SandboxPlan, signal?: AbortSignal, begin?: Begin): Promise<Lease> {
+  acquire(plan: SandboxPlan, signal?: SignalLike, begin?: Begin): Promise<Lease> {
     if (this.#closed) return Promise.reject(new WorkerFrontError('shutting_down', 'the daemon is shutting down'));
     return this.#parts.groups.of(plan).acquire(signal, begin);
   }

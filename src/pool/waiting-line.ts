@@ -1,6 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
+import type { SignalLike } from '../lib/light-signal.ts';
 import type { Begin, Lease } from './lease.ts';
 import type { QueuePlace } from './queue-places.ts';
 import { Waiter } from './waiter.ts';
@@ -49,7 +50,7 @@ export class WaitingLine {
   }
 
   /** Waits for a lease. Rejects with `node_overloaded` (no place, or after the time limit), what `fail` says, or the signal's reason. */
-  async wait(signal: AbortSignal | undefined, begin?: Begin): Promise<Lease> {
+  async wait(signal: SignalLike | undefined, begin?: Begin): Promise<Lease> {
     signal?.throwIfAborted();
     const result = deferred<Lease>();
     const timeoutMs = this.#options.timeoutMs();

@@ -91,7 +91,7 @@ describe('a token of some functions', () => {
     await ask('GET /functions', 'reader');
     expect(asked).toEqual([new Set(['W1']), undefined]);
     expect((await ask('GET /functions/W2', 'team')).statusCode).toBe(403);
-    const record = (name: string) => ({ id: name, name, startedAt: '', state: 'running' }) as InvocationRecord;
+    const record = (name: string) => ({ id: name, name, startedAt: 0, state: 'running' }) as InvocationRecord;
     deps.records.set('a', record('W1')).set('b', record('W2'));
     expect((await ask('GET /invocations/a', 'team')).statusCode).toBe(200);
     const hidden = await ask('GET /invocations/b', 'team');

@@ -70,7 +70,7 @@ export function executeRoute(app: Api, deps: Pick<HttpDeps, 'invoker' | 'buffers
         name,
         event: eventOf(request.body as Buffer | undefined, query, request.raw.headers['content-encoding']),
         requestId: facts.requestId,
-        signal: facts.signal,
+        signal: facts.leaving,
       });
       reply.header('content-type', JSON_TYPE);
       reply.header('server-timing', serverTiming(invocation));

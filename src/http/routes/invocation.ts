@@ -50,7 +50,8 @@ function recordView(record: InvocationRecord) {
     InvocationId: record.id,
     Function: record.name,
     RequestId: record.requestId ?? null,
-    StartedAt: record.startedAt,
+    // oxlint-disable-next-line no-restricted-globals -- for people
+    StartedAt: new Date(record.startedAt).toISOString(),
     State: record.state,
     Code: record.code ?? null,
     Message: messageOf(record),

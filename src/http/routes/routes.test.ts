@@ -217,7 +217,7 @@ describe('/invocations', () => {
     id: 'i1',
     name: 'W1',
     requestId: 'r',
-    startedAt: '2026-01-01T00:00:00.000Z',
+    startedAt: 1_767_225_600_000,
     state: 'succeeded',
     code: undefined,
     message: undefined,

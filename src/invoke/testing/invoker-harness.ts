@@ -91,7 +91,7 @@ export class InvokerHarness {
       registry: {
         resolve: (name, { signal }) => this.resolve(name, signal),
         isCurrent: (version) => version === this.version,
-        isKnown: () => this.known,
+        known: () => (this.known ? this.version : undefined),
       },
       places: this.places,
       pool: { acquire: (plan, _signal, begin) => this.#acquire(plan, begin) },
