@@ -161,6 +161,8 @@ size_t processes_kill_strangers(bool stop_first) {
       struct process *p = &list[i];
       judge(list, count, p, 0);
       if (p->dying) mark_dying(p->pid);
+      /* What an invocation has stopped would keep the next one waiting until its deadline. */
+      if (p->kept && p->state == 'T') kill(p->pid, SIGCONT);
       if (p->kept || p->state == 'Z' || p->state == 'X') continue;
       if (!sandbox.process_one && !p->ours) continue;
       found++;

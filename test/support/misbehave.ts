@@ -31,7 +31,8 @@ export async function misbehaving(): Promise<Misbehave> {
   });
 }
 
-async function compiled(folder: string): Promise<ZipEntries> {
+/** The classes of a folder's `main/Main.java`; the machine's own compiler makes them. */
+export async function compiled(folder: string): Promise<ZipEntries> {
   const out = await mkdtemp(join(tmpdir(), 'wf-misbehave-'));
   try {
     const options = ['-nowarn', '-proc:none', '-implicit:none', '-sourcepath', JAVA_RUNTIME, '-d', out];

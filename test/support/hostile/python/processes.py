@@ -1,0 +1,36 @@
+"""Processes that are not the sandbox's own."""
+
+import os
+
+OWN = ("/opt/worker-front/init", "init\0--exec", "python3\0/opt/worker-front/bootstrap.py")
+
+
+def strangers(_):
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/cmdline") as file:
+                    words = file.read()
+            except OSError:
+                continue
+            if words and not words.startswith(OWN):
+                found.append(words)
+    return found
+
+
+def count(_):
+    """All of the sandbox: init, this one, and those that wait for calls."""
+    return sum(name.isdigit() for name in os.listdir("/proc")) <= 6
+
+
+ATTEMPTS = {
+    "processes: of others": strangers,
+    "processes: few": count,
+    "processes: the first": lambda _: first(),
+}
+
+
+def first():
+    with open("/proc/1/cmdline") as file:
+        return file.read().split("\0")[0]
