@@ -14,6 +14,7 @@ import { createHttpApp, type HttpApp } from './http/app.ts';
 import { listen } from './http/listen.ts';
 import type { InvocationRecord } from './invoke/invocation.ts';
 import { createInvoker, type InvocationEnd } from './invoke/invoker.ts';
+import { recordBytes } from './invoke/record.ts';
 import { ByteBudget } from './lib/byte-budget.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { Closers } from './lib/closers.ts';
@@ -106,7 +107,7 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
 
   const records = createInvocationRecords<InvocationRecord>({
     limit: live.current.invocationHistory,
-    bytesOf: outputBytes,
+    bytesOf: recordBytes,
   });
   // A change takes effect at once on what runs; nothing in flight is lost.
   live.onChange((values) => {
@@ -203,10 +204,4 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
     return closers.close();
   };
   return { url, node, engineProblem: engineWatch.reason, close, [Symbol.asyncDispose]: () => close() };
-}
-
-/** What a function can make long: its output, and the message of its error. */
-function outputBytes({ output, message }: InvocationRecord): number {
-  const printed = output?.chunks.reduce((sum, chunk) => sum + chunk.text.length, 0) ?? 0;
-  return printed + (message?.length ?? 0);
 }

@@ -69,6 +69,22 @@ test('accepts a dial-in with the right hello', async () => {
   expect(channel.hello).toEqual({ environment: 'python3.11', version: undefined, used: false });
 });
 
+test('the token is in no file once the sandbox has dialled in', async () => {
+  const settings = async () => JSON.parse(await readFile(join(folder.dir, 'sandbox.json'), 'utf8')) as object;
+  const socket = await dial(hello());
+  const channel = await folder.accept();
+  const left = { protocol: 1, sandbox: 'sb1', orphanTimeout: 30 };
+  expect(await settings()).toEqual(left);
+  socket.destroy();
+  await channel.closed;
+  const { token } = folder;
+  await folder.leave();
+  folder = await openChannelFolder({ runDir, sandboxId: 'sb1', orphanTimeoutSeconds: 30, token });
+  expect(await settings()).toEqual(left);
+  await dial(hello());
+  expect((await folder.accept()).isOpen).toBe(true);
+});
+
 test('accept may wait first, and can be given up', async () => {
   const waiting = folder.accept();
   await dial(hello({ version: 'v1', used: true }));
@@ -108,10 +124,10 @@ test('refuses a hello with a body, an endless header and garbage', async () => {
 });
 
 test('nobody can dial while one connection is live; takes one after its end', async () => {
-  const silent = await dial();
+  const cutOff = closed(await dial());
   const first = await dial(hello());
   const channel = await folder.accept();
-  await closed(silent);
+  await cutOff;
   await expect(dial(hello())).rejects.toMatchObject({ code: 'ENOENT' });
   expect(channel.isOpen).toBe(true);
   first.destroy();

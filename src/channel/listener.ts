@@ -1,21 +1,18 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import { chmod, rm, writeFile } from 'node:fs/promises';
+import { chmod, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type Deferred, deferred } from '../lib/deferred.ts';
 import { messageOf, storageFull, WorkerFrontError } from '../lib/errors.ts';
-import { makeFolders } from '../lib/folders.ts';
 import { type Logger, silentLogger } from '../lib/logger.ts';
 import { type ChannelOptions, SandboxChannel } from './channel.ts';
+import { checkSocketPath, prepareFolder, SOCKET, writeSettings } from './folder.ts';
 import { FrameDecoder, type FrameHeader, ProtocolError } from './frames.ts';
 import { PROTOCOL, parseSandboxMessage } from './messages.ts';
 import { socketTransport } from './transport.ts';
 
-/** Linux' limit for the path of a Unix socket. Node.js cuts longer ones without a word. */
-const MAX_SOCKET_PATH = 107;
 /** Characters of a sandbox's id. */
 export const SANDBOX_ID_LENGTH = 16;
-const SOCKET = 'channel.sock';
 const MAX_HELLO_BYTES = 64 * 1024;
 /** Connections that have not said hello yet. Init makes one; more can only come from user code. */
 const MAX_SILENT = 4;
@@ -63,7 +60,8 @@ export async function openChannelFolder(options: ChannelFolderOptions): Promise<
   const token = options.token ?? randomBytes(32).toString('hex');
   const listener = new Listener(dir, token, options);
   try {
-    await prepareFolder(runDir, dir, { ...options, token });
+    // One that an earlier daemon has started knows its token.
+    await prepareFolder(runDir, dir, { ...options, token: options.token === undefined ? token : undefined });
     await listener.listen();
   } catch (error) {
     await listener.close();
@@ -77,25 +75,6 @@ export function checkRunDir(runDir: string): void {
   checkSocketPath(join(runDir, 'x'.repeat(SANDBOX_ID_LENGTH), SOCKET));
 }
 
-function checkSocketPath(path: string): void {
-  const length = Buffer.byteLength(path);
-  if (length <= MAX_SOCKET_PATH) return;
-  const message = `RUN_DIR is too long: a socket's path would have ${length} bytes, at most ${MAX_SOCKET_PATH} are possible; give a shorter one`;
-  throw new WorkerFrontError('invalid_setting', message, { details: { setting: 'RUN_DIR' } });
-}
-
-async function prepareFolder(runDir: string, dir: string, options: ChannelFolderOptions): Promise<void> {
-  await makeFolders(runDir, 0o700);
-  await makeFolders(dir);
-  // The umask may have taken bits away that the sandbox's user needs.
-  await chmod(dir, 0o755);
-  const { sandboxId: sandbox, token, orphanTimeoutSeconds: orphanTimeout } = options;
-  const file = join(dir, 'sandbox.json');
-  await writeFile(file, JSON.stringify({ protocol: PROTOCOL, sandbox, token, orphanTimeout }));
-  await chmod(file, 0o644);
-  await rm(join(dir, SOCKET), { force: true });
-}
-
 class Listener implements ChannelFolder {
   readonly dir: string;
   readonly token: string;
@@ -106,6 +85,8 @@ class Listener implements ChannelFolder {
   /** Resolves when the last server and its connections are gone. */
   #drained: Promise<void> = Promise.resolve();
   #listening: Promise<void> = Promise.resolve();
+  /** Resolves when no file has the token any more. */
+  #tokenGone: Promise<void> | undefined;
   readonly #silent = new Set<Socket>();
   #live: SandboxChannel | undefined;
   /** A channel that came before somebody asked for it. */
@@ -129,7 +110,12 @@ class Listener implements ChannelFolder {
   }
 
   async accept(options: { signal?: AbortSignal } = {}): Promise<SandboxChannel> {
-    const { signal } = options;
+    const channel = await this.#next(options);
+    await this.#tokenGone;
+    return channel;
+  }
+
+  async #next({ signal }: { signal?: AbortSignal }): Promise<SandboxChannel> {
     signal?.throwIfAborted();
     if (this.#closing) throw new WorkerFrontError('sandbox_lost', 'the channel folder is closed');
     const ready = this.#ready;
@@ -170,6 +156,7 @@ class Listener implements ChannelFolder {
     for (const socket of this.#silent) socket.destroy();
     await this.#live?.close();
     await this.#listening.catch(() => undefined);
+    await this.#tokenGone?.catch(() => undefined);
     this.#turnDeaf();
     await this.#drained;
   }
@@ -202,6 +189,15 @@ class Listener implements ChannelFolder {
     this.#drained = new Promise<void>((resolve) => {
       server.close(() => resolve());
     }).then(() => before);
+  }
+
+  /** Init has read it, and nobody else should: a function could dial the next daemon in the place of init. Code is loaded later. */
+  #forgetToken(): void {
+    const { token: _token, ...options } = this.#options;
+    this.#tokenGone ??= writeSettings(this.dir, options).catch((error: unknown) => {
+      if (!this.#ended) throw storageFull(error, "for a sandbox's channel in RUN_DIR");
+    });
+    this.#tokenGone.catch(() => undefined);
   }
 
   #onEnd({ violated }: { violated: boolean }): void {
@@ -258,6 +254,7 @@ class Listener implements ChannelFolder {
     const channel = new SandboxChannel({ environment, version, used }, transport, decoder, this.#options);
     this.#live = channel;
     this.#turnDeaf();
+    this.#forgetToken();
     channel.onClosed((end) => {
       if (this.#ready === channel) this.#ready = undefined;
       this.#onEnd(end);

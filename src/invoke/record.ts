@@ -63,3 +63,9 @@ export function outputOf({ logs }: InvocationOutcome): CapturedOutput {
   for (const stream of ['stdout', 'stderr'] as const) chunks.push({ stream, text: decoders[stream].end() });
   return { chunks: chunks.filter(({ text }) => text !== ''), droppedBytes: logs.droppedBytes };
 }
+
+/** What a function can make long: its output, and the message of its error. In characters, which is near enough. */
+export function recordBytes({ output, message }: InvocationRecord): number {
+  const printed = output?.chunks.reduce((sum, chunk) => sum + chunk.text.length, 0) ?? 0;
+  return printed + (message?.length ?? 0);
+}

@@ -46,6 +46,7 @@ export const ATTEMPTS: Record<Language, Record<string, Expected>> = {
     ...names('runtime', 'replace init'),
     ...names('channel', "listen in the daemon's place", 'new folder', 'change the settings', 'remove the settings'),
     ...names('channel', 'rename the settings', 'mode of the folder'),
+    'channel: settings': ['orphanTimeout', 'protocol', 'sandbox'],
     'channel: descriptors': { '0': '/dev/null', '1': 'pipe', '2': 'pipe', '3': 'socket' },
     'sockets: in the file system': [],
     ...names('sockets', 'Docker', "Docker's other place", 'containerd', 'Docker by TCP'),

@@ -1,5 +1,6 @@
 """The channel folder, the daemon's socket in it, and other sockets."""
 
+import json
 import os
 import socket
 import stat
@@ -40,6 +41,12 @@ def descriptors(_):
     return found
 
 
+def settings(_):
+    """What init was told; its token is not for others."""
+    with open(f"{FOLDER}/sandbox.json") as file:
+        return sorted(json.load(file))
+
+
 def listen(_):
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(f"{FOLDER}/channel.sock")
@@ -47,6 +54,7 @@ def listen(_):
 
 ATTEMPTS = {
     "channel: dial the daemon": lambda _: dial(f"{FOLDER}/channel.sock"),
+    "channel: settings": settings,
     "channel: listen in the daemon's place": listen,
     "channel: new file": lambda _: append(f"{FOLDER}/new"),
     "channel: new folder": lambda _: os.mkdir(f"{FOLDER}/folder"),
