@@ -342,7 +342,11 @@ def serve_forks(reader, handler, settings):
         return serve(reader, handler, settings)
     import gc
 
+    import _ctypes
     import _socket
+
+    # PR_SET_DUMPABLE: forks inherit it. Else a call could write to this process' memory (ptrace, /proc/<pid>/mem), and so into later ones.
+    _ctypes.call_function(_ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl"), (4, 0, 0, 0, 0))
 
     # The collector would touch, and so copy, every page that the forks share.
     gc.freeze()

@@ -176,10 +176,7 @@ class Listener implements ChannelFolder {
     await chmod(path, 0o666);
   }
 
-  /**
-   * Nobody listens while the sandbox's connection lives, and its socket is gone: a function that dials again and again would keep
-   * the daemon from everything else, however soon each connection is refused.
-   */
+  /** Nobody listens while the sandbox's connection lives, and its socket is gone: there is nothing that a function could dial. */
   #turnDeaf(): void {
     for (const socket of this.#silent) socket.destroy();
     const server = this.#server;

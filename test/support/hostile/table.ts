@@ -94,7 +94,7 @@ const frame = (what: string, header: object, more: object = {}): Deed => ({
   code: /^handler_crashed$/,
 });
 const result = (text: string): Deed => ({
-  what: `answers ${JSON.stringify(text)} by its link`,
+  what: `answers ${JSON.stringify(text)}`,
   event: { do: 'raw-result', text },
   code: /^invalid_response$/,
 });

@@ -28,16 +28,24 @@ def wait():
         time.sleep(1)
 
 
+class Raw:
+    """A result that is written as it is, whatever it is."""
+
+    def __init__(self, text):
+        self.text = text
+
+
+def dumps(value, written=json.dumps, **options):
+    return value.text if isinstance(value, Raw) else written(value, **options)
+
+
 def raw_result(event, call):
-    """Answers with bytes that the runtime would never write."""
-    send(done(call, event["text"].encode()))
-    os._exit(0)
+    json.dumps = dumps
+    return Raw(event["text"])
 
 
 def brackets(event, call):
-    size = 6 * MIB
-    send(done(call, b"[" * (size // 2) + b"]" * (size // 2)))
-    os._exit(0)
+    return raw_result({"text": "[" * (3 * MIB) + "]" * (3 * MIB)}, call)
 
 
 def endless_result(event, call):

@@ -67,7 +67,7 @@ def all_ways(pid):
 def child(_):
     pid = os.fork()
     if pid == 0:
-        # The runtime's memory cannot be looked into; that of a process which allows it can.
+        # It may be the fork of a process that cannot be looked into.
         libc("prctl", 4, 1, 0, 0, 0)
         while True:
             signal.pause()
