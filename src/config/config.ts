@@ -1,11 +1,13 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { cpus, homedir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { Hidden } from '../lib/hidden.ts';
 import type { LiveValues } from './live.ts';
+import { checkPaths, invalid, seccompOf } from './paths.ts';
 import type { PersistedFacts } from './persisted.ts';
+import type { SeccompProfile } from './seccomp.ts';
 import { SECRET_SETTINGS, type SettingName, type Settings, settingsSchema } from './settings.ts';
 
 /** Raw values by setting name, before any check. */
@@ -68,6 +70,8 @@ export interface Config {
   };
   /** OCI runtimes: of sandboxes whose manifest names none (undefined: the engine's default), and those that one may name. */
   runtimes: { standard: string | undefined; allowed: string[] };
+  /** undefined: the engine's own. */
+  seccomp: SeccompProfile | undefined;
   containerLabels: Record<string, string>;
   network: {
     /** False: no firewall rules. */
@@ -154,13 +158,7 @@ export function toConfig(raw: RawSettings, host: Host, secrets: ReadonlyMap<stri
   );
   const tokensFile = tokensFileIn(dataDir, settings.TOKENS_FILE, host);
   checkAccess(settings, tokensFile);
-  for (const name of ['BUILD_CA_BUNDLE', 'BUILD_APT_SOURCES', 'DOCKER_CERT_PATH'] as const) {
-    const path = settings[name];
-    if (path !== undefined && !existsSync(path)) throw invalid(name, `there is no file '${path}'`);
-  }
-  if (settings.SECRETS_DIR !== undefined && !isFolder(resolve(host.cwd, settings.SECRETS_DIR))) {
-    throw invalid('SECRETS_DIR', `there is no folder '${settings.SECRETS_DIR}'`);
-  }
+  checkPaths(settings, host.cwd);
   return {
     codeSource: {
       ...codeSourceOf(settings),
@@ -200,6 +198,7 @@ export function toConfig(raw: RawSettings, host: Host, secrets: ReadonlyMap<stri
       environment: new Hidden(secrets),
     },
     runtimes: { standard: settings.CONTAINER_RUNTIME, allowed: settings.CONTAINER_RUNTIMES_ALLOWED ?? [] },
+    seccomp: seccompOf(settings, host.cwd),
     containerLabels: Object.fromEntries(settings.CONTAINER_LABELS ?? []),
     network: {
       walls: settings.NETWORK_WALLS === 'auto',
@@ -262,16 +261,8 @@ export function toConfig(raw: RawSettings, host: Host, secrets: ReadonlyMap<stri
   };
 }
 
-function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-}
-
 function givenNames(given: object): ReadonlySet<SettingName> {
   return new Set(Object.keys(given) as SettingName[]);
-}
-
-function invalid(setting: SettingName, message: string): WorkerFrontError {
-  return new WorkerFrontError('invalid_setting', `${setting}: ${message}`, { details: { setting } });
 }
 
 function settingErrors(error: z.ZodError, given: Record<string, unknown>): WorkerFrontError {

@@ -143,6 +143,9 @@ export const settingsShape = {
   CONTAINER_RUNTIMES_ALLOWED: list
     .optional()
     .describe('further runtimes, separated by commas, that a manifest may name'),
+  SECCOMP_PROFILE: text
+    .optional()
+    .describe("file with a seccomp profile for sandboxes, in Docker's form; the engine's own when not set"),
   CONTAINER_LABELS: mapping
     .optional()
     .describe('own labels for the containers, networks and images that the daemon makes: name=value,...'),

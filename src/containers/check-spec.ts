@@ -18,6 +18,8 @@ export function checkSpec(spec: ContainerSpec): void {
   if (!Number.isSafeInteger(spec.tmpBytes) || spec.tmpBytes < 4096) throw refused(`a /tmp of ${spec.tmpBytes} bytes`);
   checkLimits(spec.limits);
   for (const mount of spec.mounts) checkMount(mount);
+  // A word instead of a profile may be `unconfined`.
+  if (spec.seccomp !== undefined && !spec.seccomp.startsWith('{')) throw refused('a seccomp profile that is no JSON');
   for (const [key, value] of Object.entries(spec.env)) {
     if (key === '' || /[=\0]/.test(key) || value.includes('\0')) throw refused(`the environment variable '${key}'`);
   }

@@ -18,6 +18,10 @@ export interface EngineInfo {
   runtimes: string[];
   defaultRuntime: string;
   rootless: boolean;
+  /** Root of its containers is another user of the machine. */
+  usernsRemap: boolean;
+  /** Name of its own seccomp profile, `unconfined` among them; undefined: it filters no system calls, and can't. */
+  seccomp: string | undefined;
   /** What its containers are made for: `linux`. */
   osType: string;
   /** Limits of sandboxes that its kernel does not enforce: `memory`, `swap`, `CPU`, `processes`. */

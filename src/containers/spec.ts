@@ -41,5 +41,7 @@ export interface ContainerSpec {
   dns?: string[];
   /** OCI runtime; the engine's default when left out. */
   runtime?: string;
+  /** JSON of a seccomp profile; the engine's own when left out. */
+  seccomp?: string;
   hostname?: string;
 }

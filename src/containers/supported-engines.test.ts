@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { engineWarnings, isAtLeast, spokenVersion, supportProblem } from './supported-engines.ts';
 
-const facts = { version: '20.10.24', apiVersion: '1.41', osType: 'linux', missingLimits: [] };
+const facts = { version: '20.10.24', apiVersion: '1.41', osType: 'linux', missingLimits: [], seccomp: 'default' };
 
 describe('supportProblem', () => {
   // Engines and the newest API that each offers: https://docs.docker.com/reference/api/engine/#api-version-matrix
@@ -36,6 +36,17 @@ it('warns of limits that the kernel does not enforce', () => {
   expect(engineWarnings(facts)).toEqual([]);
   expect(engineWarnings({ ...facts, missingLimits: ['memory', 'swap'] })).toEqual([
     expect.stringContaining('does not enforce limits of memory, swap'),
+  ]);
+});
+
+it('warns of an engine that filters no system calls', () => {
+  for (const seccomp of ['builtin', '/etc/docker/seccomp.json'])
+    expect(engineWarnings({ ...facts, seccomp })).toEqual([]);
+  expect(engineWarnings({ ...facts, seccomp: 'unconfined' })).toEqual([
+    expect.stringContaining('is unconfined): a function may'),
+  ]);
+  expect(engineWarnings({ ...facts, seccomp: undefined })).toEqual([
+    expect.stringContaining('its kernel has no seccomp'),
   ]);
 });
 

@@ -9,7 +9,7 @@ export const OLDEST_API = '1.41';
 const OLDEST_ENGINE = '20.10';
 
 /** What is asked of an engine before anything else. */
-export type EngineFacts = Pick<EngineInfo, 'version' | 'apiVersion' | 'osType' | 'missingLimits'>;
+export type EngineFacts = Pick<EngineInfo, 'version' | 'apiVersion' | 'osType' | 'missingLimits' | 'seccomp'>;
 
 /** Why sandboxes can't run on this engine, and what to do; undefined when they can. Pure. */
 export function supportProblem({ version, apiVersion, osType }: EngineFacts): string | undefined {
@@ -24,11 +24,19 @@ export function supportProblem({ version, apiVersion, osType }: EngineFacts): st
 }
 
 /** What an operator should know of an engine that works. Pure. */
-export function engineWarnings({ version, missingLimits }: EngineFacts): string[] {
-  if (missingLimits.length === 0) return [];
-  return [
-    `Docker Engine ${version} does not enforce limits of ${missingLimits.join(', ')} on this machine: a function can take more than its share; its kernel or cgroup setup lacks them ('docker info' says which)`,
-  ];
+export function engineWarnings({ version, missingLimits, seccomp }: EngineFacts): string[] {
+  const warnings: string[] = [];
+  if (seccomp === undefined || seccomp === 'unconfined') {
+    warnings.push(
+      `Docker Engine ${version} filters no system calls by itself (${seccomp === undefined ? 'its kernel has no seccomp' : 'its seccomp profile is unconfined'}): a function may make any that its user may${seccomp === undefined ? '' : ', unless SECCOMP_PROFILE is set'}`,
+    );
+  }
+  if (missingLimits.length > 0) {
+    warnings.push(
+      `Docker Engine ${version} does not enforce limits of ${missingLimits.join(', ')} on this machine: a function can take more than its share; its kernel or cgroup setup lacks them ('docker info' says which)`,
+    );
+  }
+  return warnings;
 }
 
 /** The version of the API to speak with an engine that offers `oldest` to `newest`; undefined: its own choice. Pure. */

@@ -21,15 +21,15 @@ import { leaveAll, sortLeftOvers } from '../pool/left-overs.ts';
 import type { NetworkKind, SandboxPlan } from '../pool/plan.ts';
 import { Pool } from '../pool/pool.ts';
 import { QueuePlaces } from '../pool/queue-places.ts';
-import { checkRuntime, runtimesToCheck } from '../pool/runtime-check.ts';
 import { createSandboxRecords, type SandboxRecord } from '../pool/sandbox-records.ts';
+import { trialsOf, tryOut } from '../pool/trial.ts';
 import { type Base, CLOSE_LIMIT_MS, leavesSandboxes } from './base.ts';
 import { createDigestKey } from './digest-key.ts';
 import { composeNetwork } from './network.ts';
 import { createRecovery } from './recovery.ts';
 
-/** Environment of the sandbox that tries a runtime: its image is small. */
-const CHECKED_ENVIRONMENT = 'python3.11';
+/** Environment of the sandbox that tries settings out: its image is small. */
+const TRIAL_ENVIRONMENT = 'python3.11';
 /** Seconds that an idle sandbox without a daemon looks for one. */
 const ORPHAN_TIMEOUT = 30;
 
@@ -102,7 +102,12 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
       results,
       ...(token !== undefined && { token }),
     });
-  const owner = { node, extraLabels: config.containerLabels, dns: config.network.dns };
+  const owner = {
+    node,
+    extraLabels: config.containerLabels,
+    dns: config.network.dns,
+    seccomp: config.seccomp?.json,
+  };
   const networkName = async (kind: NetworkKind) => (kind === 'none' ? kind : networks.nameOf(kind));
   const holdings = new Holdings({ engine, records, suspect: () => sweep.suspect(), logger });
   const launcher = new Launcher(
@@ -136,14 +141,14 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
     },
   );
   /** Before anything of the last run is touched: a start that is refused changes nothing. */
-  const checkRuntimes = async () => {
+  const tryOutSettings = async () => {
     const { runtimes: known = [], defaultRuntime } = base.engineWatch.info ?? {};
-    const wanted = runtimesToCheck(config.runtimes, defaultRuntime);
-    if (wanted.length === 0) return;
-    const { image } = await runtimeImages.ensure(CHECKED_ENVIRONMENT);
-    for (const runtime of wanted) {
-      await checkRuntime(runtime, { engine, known, owner, image, openChannelFolder: openFolder, clock });
-      logger.info({ runtime: runtime.name ?? defaultRuntime }, 'sandboxes start with this runtime');
+    const trials = trialsOf(config.runtimes, config.seccomp?.json, defaultRuntime);
+    if (trials.length === 0) return;
+    const { image } = await runtimeImages.ensure(TRIAL_ENVIRONMENT);
+    for (const trial of trials) {
+      await tryOut(trial, { engine, known, owner, image, openChannelFolder: openFolder, clock });
+      logger.info({ setting: trial.setting, runtime: trial.name ?? defaultRuntime }, 'sandboxes start with this');
     }
   };
   const recovery = createRecovery(
@@ -151,7 +156,7 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
     {
       watch: base.engineWatch,
       async first() {
-        await checkRuntimes();
+        await tryOutSettings();
         const left = await sortLeftOvers(
           { labels: nodeLabels, runDir, stemDir, logger },
           { engine, records, openChannelFolder: openFolder },

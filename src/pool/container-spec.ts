@@ -30,6 +30,8 @@ export interface ContainerOwner {
   extraLabels?: Record<string, string> | undefined;
   /** Name servers instead of the machine's; none: those. */
   dns?: readonly string[];
+  /** JSON of a seccomp profile; the engine's own when left out. */
+  seccomp?: string | undefined;
 }
 
 /** One sandbox's container in the engine's words; safety defaults are added by the engine adapter. */
@@ -59,6 +61,7 @@ export function sandboxSpec(sandbox: SandboxContainer, owner: ContainerOwner): C
     network: sandbox.network,
     ...(owner.dns?.length && sandbox.network !== 'none' && { dns: [...owner.dns] }),
     runtime: sandbox.plan.runtime,
+    ...(owner.seccomp !== undefined && { seccomp: owner.seccomp }),
     hostname: 'sandbox',
   };
 }

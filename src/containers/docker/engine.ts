@@ -90,6 +90,7 @@ const ARCHITECTURES: Record<string, string> = { x86_64: 'amd64', aarch64: 'arm64
 
 /** Pure. `apiVersion` is the newest that the engine offers, from its answer to `/version`. */
 export function toInfo(body: InfoBody, apiVersion: string): EngineInfo {
+  const security = securityOptions(body.SecurityOptions ?? []);
   return {
     version: body.ServerVersion,
     apiVersion,
@@ -99,10 +100,22 @@ export function toInfo(body: InfoBody, apiVersion: string): EngineInfo {
     cgroupVersion: body.CgroupVersion === '2' ? '2' : '1',
     runtimes: Object.keys(body.Runtimes ?? {}),
     defaultRuntime: body.DefaultRuntime,
-    rootless: (body.SecurityOptions ?? []).includes('name=rootless'),
+    rootless: security.has('rootless'),
+    usernsRemap: security.has('userns'),
+    seccomp: security.has('seccomp') ? (security.get('seccomp')?.['profile'] ?? 'default') : undefined,
     osType: body.OSType ?? 'linux',
     missingLimits: LIMITS.filter(([field]) => body[field] === false).map(([, name]) => name),
   };
+}
+
+/** `name=seccomp,profile=default` by name. */
+function securityOptions(options: readonly string[]): Map<string, Record<string, string>> {
+  const known = new Map<string, Record<string, string>>();
+  for (const option of options) {
+    const parts = Object.fromEntries(option.split(',').map((part) => part.split('=') as [string, string]));
+    known.set(parts['name'] ?? '', parts);
+  }
+  return known;
 }
 
 /** Fields of `/info` that say whether the kernel enforces a limit. Without a limit of swap a memory limit is none. */

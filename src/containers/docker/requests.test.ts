@@ -108,6 +108,8 @@ describe('parts of answers', () => {
       runtimes: ['runc', 'runsc'],
       defaultRuntime: 'runc',
       rootless: true,
+      usernsRemap: false,
+      seccomp: 'default',
       osType: 'linux',
       missingLimits: [],
     });
@@ -118,6 +120,7 @@ describe('parts of answers', () => {
       cgroupVersion: '2',
       runtimes: [],
       rootless: false,
+      seccomp: undefined,
     });
   });
 

@@ -41,6 +41,12 @@ describe('toCreateOptions', () => {
     ]);
   });
 
+  it('hands a seccomp profile on, and never takes the word that stands for none', () => {
+    const security = toCreateOptions({ ...spec, seccomp: '{"defaultAction":"SCMP_ACT_ERRNO"}' }).HostConfig.SecurityOpt;
+    expect(security).toEqual(['no-new-privileges:true', 'seccomp={"defaultAction":"SCMP_ACT_ERRNO"}']);
+    expect(() => toCreateOptions({ ...spec, seccomp: 'unconfined' })).toThrow(/seccomp/);
+  });
+
   it("leaves out what the image's or the engine's own value is wanted for", () => {
     const { workingDir, entrypoint, command, ...bare } = spec;
     const body = toCreateOptions(bare);

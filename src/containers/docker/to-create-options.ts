@@ -37,7 +37,7 @@ interface HostConfig extends LimitsBody {
   ReadonlyRootfs: true;
   Privileged: false;
   CapDrop: ['ALL'];
-  SecurityOpt: ['no-new-privileges:true'];
+  SecurityOpt: ['no-new-privileges:true', ...string[]];
   IpcMode: 'private';
   ShmSize: number;
   Tmpfs: { '/tmp': string };
@@ -93,7 +93,7 @@ export function toCreateOptions(spec: ContainerSpec): CreateBody {
       ReadonlyRootfs: true,
       Privileged: false,
       CapDrop: ['ALL'],
-      SecurityOpt: ['no-new-privileges:true'],
+      SecurityOpt: ['no-new-privileges:true', ...(spec.seccomp === undefined ? [] : [`seccomp=${spec.seccomp}`])],
       IpcMode: 'private',
       ShmSize: SHM_BYTES,
       Tmpfs: { '/tmp': tmpOptions(spec.tmpBytes) },

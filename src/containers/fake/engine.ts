@@ -177,6 +177,8 @@ const INFO: EngineInfo = {
   runtimes: ['runc'],
   defaultRuntime: 'runc',
   rootless: false,
+  usernsRemap: false,
+  seccomp: 'default',
   osType: 'linux',
   missingLimits: [],
 };

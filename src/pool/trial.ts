@@ -5,22 +5,24 @@ import type { Clock } from '../lib/clock.ts';
 import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import { type ContainerOwner, sandboxSpec } from './container-spec.ts';
 
-/** An OCI runtime that sandboxes are made with. */
-export interface CheckedRuntime {
-  /** undefined: the engine's default. */
+/** A way to make sandboxes that settings ask for. */
+export interface Trial {
+  /** OCI runtime; undefined: the engine's default. */
   name: string | undefined;
-  /** Where it comes from: the name of a setting. */
-  setting: string;
+  /** The setting that is tried. */
+  setting: 'CONTAINER_RUNTIME' | 'CONTAINER_RUNTIMES_ALLOWED' | 'SECCOMP_PROFILE';
+  /** JSON of the profile; only for `SECCOMP_PROFILE`, so that it is clear whose fault a failure is. */
+  seccomp?: string;
 }
 
-export interface RuntimeCheckDeps {
+export interface TrialDeps {
   engine: Pick<
     ContainerEngine,
     'createContainer' | 'startContainer' | 'watchExit' | 'containerLogs' | 'removeContainer'
   >;
   /** Runtimes that the engine has by its own word. */
   known: readonly string[];
-  owner: ContainerOwner;
+  owner: Omit<ContainerOwner, 'seccomp'>;
   /** Name of a runtime image. */
   image: string;
   openChannelFolder(sandboxId: string): Promise<ChannelFolder>;
@@ -35,34 +37,39 @@ const LOG_TAIL_BYTES = 1024;
 /** A runtime of containerd, which an engine may have without naming it. */
 const SHIM = /^io\.containerd\./;
 const USUAL = /^(runc|crun|io\.containerd\.runc\.v2)$/;
-const RUNSC = "gVisor's runsc needs its option --host-uds=open ('runtimeArgs' in the engine's daemon.json)";
+const HINT =
+  "sandboxes must be able to connect to a Unix socket of the host: gVisor's runsc needs its option --host-uds=open ('runtimeArgs' in the engine's daemon.json)";
+const SECCOMP_HINT =
+  "the profile denies what every sandbox needs; begin with Docker's own (https://github.com/moby/profiles) and deny single calls";
 
 /**
  * All that a manifest may lead to. The engine's own default is only tried where it is none of those that every engine
  * comes with.
  */
-export function runtimesToCheck(
+export function trialsOf(
   { standard, allowed }: { standard: string | undefined; allowed: readonly string[] },
+  seccomp: string | undefined,
   engineDefault = 'runc',
-): CheckedRuntime[] {
-  const checked: CheckedRuntime[] = [];
+): Trial[] {
+  const checked: Trial[] = [];
   if (standard !== undefined || !USUAL.test(engineDefault))
     checked.push({ name: standard, setting: 'CONTAINER_RUNTIME' });
   for (const name of new Set(allowed)) {
     if (name !== standard) checked.push({ name, setting: 'CONTAINER_RUNTIMES_ALLOWED' });
   }
+  if (seccomp !== undefined) checked.push({ name: standard, setting: 'SECCOMP_PROFILE', seccomp });
   return checked;
 }
 
 /**
- * Starts a sandbox with the runtime and waits until its bootstrap has dialled in; nothing is left of it. Rejects with `invalid_setting`, which says
+ * Starts a sandbox in this way and waits until its bootstrap has dialled in; nothing is left of it. Rejects with `invalid_setting`, which says
  * what to do, and with `engine_unavailable`.
  */
-export async function checkRuntime(runtime: CheckedRuntime, deps: RuntimeCheckDeps): Promise<void> {
-  const { name } = runtime;
+export async function tryOut(trial: Trial, deps: TrialDeps): Promise<void> {
+  const { name } = trial;
   if (name !== undefined && !deps.known.includes(name) && !SHIM.test(name)) {
     throw refused(
-      runtime,
+      trial,
       `the container engine has no such runtime (it has ${deps.known.join(', ')}); add it to 'runtimes' in the engine's daemon.json, and let the engine read that (SIGHUP)`,
     );
   }
@@ -70,17 +77,17 @@ export async function checkRuntime(runtime: CheckedRuntime, deps: RuntimeCheckDe
   await using folder = await deps.openChannelFolder(id);
   let containerId: string | undefined;
   try {
-    containerId = await deps.engine.createContainer(specOf(id, name, folder.dir, deps));
-    await dialsIn(containerId, folder, runtime, deps);
+    containerId = await deps.engine.createContainer(specOf(id, trial, folder.dir, deps));
+    await dialsIn(containerId, folder, trial, deps);
   } catch (error) {
     if (hasCode(error, 'invalid_setting') || hasCode(error, 'engine_unavailable')) throw error;
-    throw refused(runtime, `a sandbox cannot be started with it: ${messageOf(error)}`, error);
+    throw refused(trial, `a sandbox cannot be started with it: ${messageOf(error)}`, error);
   } finally {
     if (containerId !== undefined) await deps.engine.removeContainer(containerId);
   }
 }
 
-function specOf(id: string, runtime: string | undefined, channelDir: string, { owner, image }: RuntimeCheckDeps) {
+function specOf(id: string, { name: runtime, seccomp }: Trial, channelDir: string, { owner, image }: TrialDeps) {
   return sandboxSpec(
     {
       id,
@@ -90,15 +97,15 @@ function specOf(id: string, runtime: string | undefined, channelDir: string, { o
       network: 'none',
       channelDir,
     },
-    owner,
+    { ...owner, seccomp },
   );
 }
 
 async function dialsIn(
   containerId: string,
   folder: ChannelFolder,
-  runtime: CheckedRuntime,
-  { engine, clock }: RuntimeCheckDeps,
+  trial: Trial,
+  { engine, clock }: TrialDeps,
 ): Promise<void> {
   const stop = new AbortController();
   const timer = clock.after(LIMIT_MS, () => stop.abort());
@@ -111,22 +118,24 @@ async function dialsIn(
     if (!('exitCode' in first)) return;
     const words = (await engine.containerLogs(containerId, LOG_TAIL_BYTES)).trim();
     throw refused(
-      runtime,
-      `a sandbox started with it ended before it had dialled in (exit code ${first.exitCode}${words && `: ${words}`}); sandboxes must be able to connect to a Unix socket of the host: ${RUNSC}`,
+      trial,
+      `a sandbox started with it ended before it had dialled in (exit code ${first.exitCode}${words && `: ${words}`}); ${hintOf(trial)}`,
     );
   } catch (error) {
     if (!stop.signal.aborted) throw error;
-    throw refused(
-      runtime,
-      `a sandbox started with it did not dial in within ${LIMIT_MS / 1000} s; sandboxes must be able to connect to a Unix socket of the host: ${RUNSC}`,
-    );
+    throw refused(trial, `a sandbox started with it did not dial in within ${LIMIT_MS / 1000} s; ${hintOf(trial)}`);
   } finally {
     timer.cancel();
     stop.abort();
   }
 }
 
-function refused({ name, setting }: CheckedRuntime, why: string, cause?: unknown): WorkerFrontError {
-  const what = name === undefined ? "the engine's default runtime" : `'${name}'`;
-  return new WorkerFrontError('invalid_setting', `${setting}: ${what}: ${why}`, { cause, details: { setting } });
+function hintOf({ setting }: Trial): string {
+  return setting === 'SECCOMP_PROFILE' ? SECCOMP_HINT : HINT;
+}
+
+function refused({ name, setting }: Trial, why: string, cause?: unknown): WorkerFrontError {
+  const runtime = name === undefined ? "the engine's default runtime: " : `'${name}': `;
+  const what = setting === 'SECCOMP_PROFILE' ? '' : runtime;
+  return new WorkerFrontError('invalid_setting', `${setting}: ${what}${why}`, { cause, details: { setting } });
 }

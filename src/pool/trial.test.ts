@@ -3,9 +3,9 @@ import type { SandboxChannel } from '../channel/channel.ts';
 import { deferred } from '../lib/deferred.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { ManualClock, settle } from '../lib/manual-clock.ts';
-import { checkRuntime, type RuntimeCheckDeps, runtimesToCheck } from './runtime-check.ts';
+import { type Trial, type TrialDeps, trialsOf, tryOut } from './trial.ts';
 
-describe('runtimesToCheck', () => {
+describe('trialsOf', () => {
   it.each([
     [undefined, [], 'runc', []],
     [undefined, [], undefined, []],
@@ -23,20 +23,27 @@ describe('runtimesToCheck', () => {
       ],
     ],
   ] as const)('of %s and %j on an engine of %s: %j', (standard, allowed, engineDefault, wanted) => {
-    const found = runtimesToCheck({ standard, allowed }, engineDefault);
+    const found = trialsOf({ standard, allowed }, undefined, engineDefault);
     expect(found.map(({ name, setting }) => [name, setting])).toEqual(wanted);
+  });
+
+  it('tries a seccomp profile by itself, after the runtimes', () => {
+    expect(trialsOf({ standard: 'second', allowed: [] }, '{}')).toEqual([
+      { name: 'second', setting: 'CONTAINER_RUNTIME' },
+      { name: 'second', setting: 'SECCOMP_PROFILE', seccomp: '{}' },
+    ]);
   });
 });
 
-describe('checkRuntime', () => {
+describe('tryOut', () => {
   const clock = new ManualClock();
-  const check = async (how: Partial<RuntimeCheckDeps['engine']> & { dialsIn?: boolean } = {}, name = 'second') => {
+  const check = async (how: Partial<TrialDeps['engine']> & { dialsIn?: boolean } = {}, trial: Partial<Trial> = {}) => {
     const steps: string[] = [];
     const { dialsIn = false, ...engine } = how;
-    const deps: RuntimeCheckDeps = {
+    const deps: TrialDeps = {
       engine: {
-        createContainer: async ({ runtime, network, image }) => (
-          steps.push(`create ${runtime} ${network} ${image}`), 'c1'
+        createContainer: async ({ runtime, network, image, seccomp = '' }) => (
+          steps.push(`create ${runtime} ${network} ${image} ${seccomp}`.trimEnd()), 'c1'
         ),
         startContainer: async () => undefined,
         watchExit: async () => ({ exit: new Promise(() => undefined) }),
@@ -51,7 +58,7 @@ describe('checkRuntime', () => {
         const closed = deferred<SandboxChannel>();
         closed.promise.catch(() => undefined);
         const close = async () => void steps.push('close');
-        const accept: Awaited<ReturnType<RuntimeCheckDeps['openChannelFolder']>>['accept'] = ({ signal } = {}) => {
+        const accept: Awaited<ReturnType<TrialDeps['openChannelFolder']>>['accept'] = ({ signal } = {}) => {
           signal?.addEventListener('abort', () => closed.reject(signal.reason));
           return dialsIn ? Promise.resolve({} as SandboxChannel) : closed.promise;
         };
@@ -59,7 +66,7 @@ describe('checkRuntime', () => {
       },
       clock,
     };
-    const result = checkRuntime({ name, setting: 'CONTAINER_RUNTIME' }, deps).then(
+    const result = tryOut({ name: 'second', setting: 'CONTAINER_RUNTIME', ...trial }, deps).then(
       () => undefined,
       (error: unknown) => error as WorkerFrontError,
     );
@@ -74,14 +81,14 @@ describe('checkRuntime', () => {
   });
 
   it('asks no engine that does not know the runtime', async () => {
-    const { steps, result } = await check({}, 'third');
+    const { steps, result } = await check({}, { name: 'third' });
     expect(await result).toMatchObject({ code: 'invalid_setting', details: { setting: 'CONTAINER_RUNTIME' } });
     expect((await result)?.message).toContain('no such runtime (it has runc, second)');
     expect(steps).toEqual([]);
   });
 
   it("tries containerd's own runtimes, which engines do not list", async () => {
-    const { steps, result } = await check({ dialsIn: true }, 'io.containerd.runsc.v1');
+    const { steps, result } = await check({ dialsIn: true }, { name: 'io.containerd.runsc.v1' });
     expect(await result).toBeUndefined();
     expect(steps[0]).toContain('io.containerd.runsc.v1');
   });
@@ -111,6 +118,15 @@ describe('checkRuntime', () => {
     expect((await result)?.message).toContain(`CONTAINER_RUNTIME: 'second': a sandbox`);
     expect((await result)?.message).toContain(words);
     expect(steps.at(-1)).toBe('close');
+  });
+
+  it('says of a seccomp profile what it is about', async () => {
+    const ends = { watchExit: async () => ({ exit: Promise.resolve({ exitCode: 1 }) }) };
+    const { steps, result } = await check(ends, { setting: 'SECCOMP_PROFILE', seccomp: '{}' });
+    expect((await result)?.message).toMatch(
+      /^SECCOMP_PROFILE: a sandbox started with it ended .* denies what every sandbox needs/,
+    );
+    expect(steps[0]).toBe('create second none i {}');
   });
 
   it('gives up a sandbox that never dials in', async () => {
