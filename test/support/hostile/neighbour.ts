@@ -1,4 +1,5 @@
-import { LoadClient, percentile } from '../load-client.ts';
+import { percentile } from '../../../src/bench/lib/latency.ts';
+import { LoadClient } from '../load-client.ts';
 import type { TestNode } from '../node.ts';
 
 export interface Beside {
