@@ -1,7 +1,8 @@
 import { beforeEach, expect, it } from 'vitest';
+import { inUse } from '../containers/engine-errors.ts';
 import { createFakeEngine } from '../containers/fake/engine.ts';
 import type { FakeEngine } from '../containers/fake/types.ts';
-import { silentLogger } from '../lib/logger.ts';
+import { type Logger, silentLogger } from '../lib/logger.ts';
 import { Networks } from './networks.ts';
 
 let engine: FakeEngine;
@@ -22,11 +23,8 @@ beforeEach(() => {
   };
 });
 
-const made = () =>
-  new Networks(
-    { node: 'n1', nodeLabels: { node: 'n1' }, extraLabels: { run: 'r' }, logger: silentLogger },
-    { engine, walls },
-  );
+const made = (logger: Logger = silentLogger) =>
+  new Networks({ node: 'n1', nodeLabels: { node: 'n1' }, extraLabels: { run: 'r' }, logger }, { engine, walls });
 
 it('makes a network per kind when it is first needed, and looks at the walls once', async () => {
   const networks = made();
@@ -105,5 +103,18 @@ it('removes the walls also when a network does not go', async () => {
   await networks.nameOf('outbound');
   engine.fail('removeNetwork', new Error('in use'));
   await expect(networks.close()).rejects.toThrow('in use');
+  expect(events.at(-1)).toBe('close');
+});
+
+it('goes on without a network that the engine says is in use, and says so', async () => {
+  const warned: object[] = [];
+  const networks = made({ ...silentLogger, warn: (fields) => void warned.push(fields) });
+  await networks.nameOf('outbound');
+  await networks.nameOf('build');
+  engine.fail('removeNetwork', inUse('The network'));
+  await networks.close();
+  const left = await engine.listNetworks({});
+  expect(left).toHaveLength(1);
+  expect(warned).toEqual([{ network: left[0] }]);
   expect(events.at(-1)).toBe('close');
 });

@@ -1,5 +1,5 @@
 import type { ContainerEngine } from '../containers/engine.ts';
-import { messageOf } from '../lib/errors.ts';
+import { hasCode, messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { type BridgeKind, interfaceOf, networkNameOf } from './bridges.ts';
 import type { Walls } from './walls.ts';
@@ -57,11 +57,15 @@ export class Networks {
     this.#walls = undefined;
   }
 
-  /** Removes every network of this node, and the walls. Its containers must be gone. */
+  /**
+   * Removes every network of this node, and the walls. Its containers must be gone. A network that the engine does not let go
+   * stays, and is said: engines miscount what is attached when containers are killed while they start, until the engine's
+   * next start (https://github.com/moby/moby/issues/42119). The next daemon of this node goes on with it.
+   */
   async close(): Promise<void> {
     const { engine, walls } = this.#deps;
     try {
-      for (const name of await engine.listNetworks(this.#options.nodeLabels)) await engine.removeNetwork(name);
+      for (const name of await engine.listNetworks(this.#options.nodeLabels)) await this.#remove(name);
     } finally {
       this.#made.clear();
       await walls.close();
@@ -71,6 +75,15 @@ export class Networks {
   /** Looks after networks and walls no more, and leaves them to the next daemon. */
   leave(): void {
     this.#deps.walls.leave();
+  }
+
+  async #remove(network: string): Promise<void> {
+    try {
+      await this.#deps.engine.removeNetwork(network);
+    } catch (error) {
+      if (!hasCode(error, 'conflict')) throw error;
+      this.#options.logger.warn({ network }, 'the engine says that a network is still in use: it stays');
+    }
   }
 
   async #ensure(kind: BridgeKind): Promise<string> {
