@@ -142,13 +142,14 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
   );
   /** Before anything of the last run is touched: a start that is refused changes nothing. */
   const tryOutSettings = async () => {
-    const { runtimes: known = [], defaultRuntime } = base.engineWatch.info ?? {};
-    const trials = trialsOf(config.runtimes, config.seccomp?.json, defaultRuntime);
+    const { info } = base.engineWatch;
+    const known = info?.runtimes ?? [];
+    const trials = trialsOf(config.runtimes, config.seccomp?.json, info);
     if (trials.length === 0) return;
     const { image } = await runtimeImages.ensure(TRIAL_ENVIRONMENT);
     for (const trial of trials) {
       await tryOut(trial, { engine, known, owner, image, openChannelFolder: openFolder, clock });
-      logger.info({ setting: trial.setting, runtime: trial.name ?? defaultRuntime }, 'sandboxes start with this');
+      logger.info({ setting: trial.setting, runtime: trial.name ?? info?.defaultRuntime }, 'sandboxes start with this');
     }
   };
   const recovery = createRecovery(

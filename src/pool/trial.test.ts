@@ -23,8 +23,19 @@ describe('trialsOf', () => {
       ],
     ],
   ] as const)('of %s and %j on an engine of %s: %j', (standard, allowed, engineDefault, wanted) => {
-    const found = trialsOf({ standard, allowed }, undefined, engineDefault);
+    const found = trialsOf(
+      { standard, allowed },
+      undefined,
+      engineDefault === undefined ? {} : { defaultRuntime: engineDefault },
+    );
     expect(found.map(({ name, setting }) => [name, setting])).toEqual(wanted);
+  });
+
+  it('tries engines that do something with users', () => {
+    const none = { standard: undefined, allowed: [] };
+    expect(trialsOf(none, undefined, { rootless: true })).toEqual([{ setting: 'DOCKER_HOST', users: 'rootless' }]);
+    expect(trialsOf(none, undefined, { usernsRemap: true })).toEqual([{ setting: 'DOCKER_HOST', users: 'remapped' }]);
+    expect(trialsOf(none, undefined, { usernsRemap: false, rootless: false })).toEqual([]);
   });
 
   it('tries a seccomp profile by itself, after the runtimes', () => {
@@ -127,6 +138,21 @@ describe('tryOut', () => {
       /^SECCOMP_PROFILE: a sandbox started with it ended .* denies what every sandbox needs/,
     );
     expect(steps[0]).toBe('create second none i {}');
+  });
+
+  it.each([
+    [
+      'rootless',
+      /^DOCKER_HOST: the engine is rootless: a sandbox cannot be started with it: words; .*: run worker-front as that user/,
+    ],
+    [
+      'remapped',
+      /^DOCKER_HOST: the engine maps users \(userns-remap\): a sandbox cannot .*: words; .* runc 1.1 or later/,
+    ],
+  ] as const)('says of a %s engine what it needs', async (users, words) => {
+    const fails = { startContainer: async () => Promise.reject(new Error('words')) };
+    const { result } = await check(fails, { name: undefined, setting: 'DOCKER_HOST', users });
+    expect((await result)?.message).toMatch(words);
   });
 
   it('gives up a sandbox that never dials in', async () => {

@@ -1,6 +1,6 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import type { ChannelFolder } from '../channel/listener.ts';
-import type { ContainerEngine } from '../containers/engine.ts';
+import type { ContainerEngine, EngineInfo } from '../containers/engine.ts';
 import type { Clock } from '../lib/clock.ts';
 import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import { type ContainerOwner, sandboxSpec } from './container-spec.ts';
@@ -9,10 +9,12 @@ import { type ContainerOwner, sandboxSpec } from './container-spec.ts';
 export interface Trial {
   /** OCI runtime; undefined: the engine's default. */
   name: string | undefined;
-  /** The setting that is tried. */
-  setting: 'CONTAINER_RUNTIME' | 'CONTAINER_RUNTIMES_ALLOWED' | 'SECCOMP_PROFILE';
+  /** The setting that is tried; `DOCKER_HOST`: an engine of a kind with which sandboxes may not work. */
+  setting: 'CONTAINER_RUNTIME' | 'CONTAINER_RUNTIMES_ALLOWED' | 'SECCOMP_PROFILE' | 'DOCKER_HOST';
   /** JSON of the profile; only for `SECCOMP_PROFILE`, so that it is clear whose fault a failure is. */
   seccomp?: string;
+  /** What the engine does with users; only for `DOCKER_HOST`. */
+  users?: 'rootless' | 'remapped';
 }
 
 export interface TrialDeps {
@@ -39,6 +41,16 @@ const SHIM = /^io\.containerd\./;
 const USUAL = /^(runc|crun|io\.containerd\.runc\.v2)$/;
 const HINT =
   "sandboxes must be able to connect to a Unix socket of the host: gVisor's runsc needs its option --host-uds=open ('runtimeArgs' in the engine's daemon.json)";
+const USERS = {
+  rootless: 'the engine is rootless: ',
+  remapped: 'the engine maps users (userns-remap): ',
+};
+const USERS_HINT = {
+  rootless:
+    'a rootless engine sees the files of its own user only: run worker-front as that user, with DATA_DIR and RUN_DIR of his',
+  remapped:
+    "the engine must be able to mount folders below DATA_DIR and RUN_DIR, which only worker-front's user may enter: that takes runc 1.1 or later",
+};
 const SECCOMP_HINT =
   "the profile denies what every sandbox needs; begin with Docker's own (https://github.com/moby/profiles) and deny single calls";
 
@@ -49,9 +61,12 @@ const SECCOMP_HINT =
 export function trialsOf(
   { standard, allowed }: { standard: string | undefined; allowed: readonly string[] },
   seccomp: string | undefined,
-  engineDefault = 'runc',
+  engine: Partial<Pick<EngineInfo, 'defaultRuntime' | 'rootless' | 'usernsRemap'>> = {},
 ): Trial[] {
+  const { defaultRuntime: engineDefault = 'runc', rootless, usernsRemap } = engine;
   const checked: Trial[] = [];
+  if (rootless) checked.push({ name: undefined, setting: 'DOCKER_HOST', users: 'rootless' });
+  else if (usernsRemap) checked.push({ name: undefined, setting: 'DOCKER_HOST', users: 'remapped' });
   if (standard !== undefined || !USUAL.test(engineDefault))
     checked.push({ name: standard, setting: 'CONTAINER_RUNTIME' });
   for (const name of new Set(allowed)) {
@@ -81,7 +96,8 @@ export async function tryOut(trial: Trial, deps: TrialDeps): Promise<void> {
     await dialsIn(containerId, folder, trial, deps);
   } catch (error) {
     if (hasCode(error, 'invalid_setting') || hasCode(error, 'engine_unavailable')) throw error;
-    throw refused(trial, `a sandbox cannot be started with it: ${messageOf(error)}`, error);
+    const hint = trial.users ? `; ${hintOf(trial)}` : '';
+    throw refused(trial, `a sandbox cannot be started with it: ${messageOf(error)}${hint}`, error);
   } finally {
     if (containerId !== undefined) await deps.engine.removeContainer(containerId);
   }
@@ -130,12 +146,13 @@ async function dialsIn(
   }
 }
 
-function hintOf({ setting }: Trial): string {
+function hintOf({ setting, users }: Trial): string {
+  if (users) return USERS_HINT[users];
   return setting === 'SECCOMP_PROFILE' ? SECCOMP_HINT : HINT;
 }
 
-function refused({ name, setting }: Trial, why: string, cause?: unknown): WorkerFrontError {
+function refused({ name, setting, users }: Trial, why: string, cause?: unknown): WorkerFrontError {
   const runtime = name === undefined ? "the engine's default runtime: " : `'${name}': `;
-  const what = setting === 'SECCOMP_PROFILE' ? '' : runtime;
+  const what = { SECCOMP_PROFILE: '', DOCKER_HOST: USERS[users ?? 'remapped'] }[setting as string] ?? runtime;
   return new WorkerFrontError('invalid_setting', `${setting}: ${what}${why}`, { cause, details: { setting } });
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +21,10 @@ export interface PrivateEngineOptions {
   forgetNetworks?: boolean;
   /** Another dockerd than the one of this machine. */
   program?: string;
+  /** Users of its containers are others on the machine (`userns-remap`): root is 200000, and so on. */
+  remapUsers?: boolean;
+  /** It is run by a user without rights (`ROOTLESS_USER`), who is root only in a user namespace of his own. */
+  rootless?: boolean;
   /** Further settings of its `daemon.json`. */
   config?: Record<string, unknown>;
 }
@@ -48,6 +52,9 @@ export interface PrivateEngine extends AsyncDisposable {
   load(names: readonly string[]): Promise<void>;
 }
 
+/** Who runs a rootless engine: a user id that nobody has. */
+export const ROOTLESS_USER = 54321;
+
 const READY_LIMIT_MS = 60_000;
 
 export async function privateEngine(options: PrivateEngineOptions = {}): Promise<PrivateEngine> {
@@ -56,7 +63,19 @@ export async function privateEngine(options: PrivateEngineOptions = {}): Promise
   const socket = at('docker.sock');
   const host = `unix://${socket}`;
   const client = createDockerEngine({ connection: parseDockerHost({ host }) });
-  const namespaces = await holdNamespaces();
+  const preparations: string[] = [];
+  if (options.remapUsers) {
+    await writeFile(at('subids'), 'nobody:200000:65536\n');
+    // Root of its containers has to get to their files.
+    await chmod(root, 0o711);
+    for (const file of ['/etc/subuid', '/etc/subgid']) preparations.push(`mount --bind ${at('subids')} ${file}`);
+  }
+  if (options.rootless) {
+    await runAsRoot(['chown', `${ROOTLESS_USER}:${ROOTLESS_USER}`, root]);
+    // Folders that only the machine's root can use.
+    for (const folder of ['/run', '/etc/docker']) preparations.push(`mount -t tmpfs none ${folder}`);
+  }
+  const namespaces = await holdNamespaces(preparations, options.rootless === true);
   let engine: ChildProcess | undefined;
   let frozen = false;
 
@@ -66,16 +85,24 @@ export async function privateEngine(options: PrivateEngineOptions = {}): Promise
     if (forgetNetworks) await runAsRoot(['rm', '-rf', at('data/network')]);
     removeStalePid(at('docker.pid'), 'dockerd');
     removeStalePid(at('exec/containerd/containerd.pid'), 'containerd');
-    await writeFile(at('daemon.json'), JSON.stringify({ 'live-restore': liveRestore, ...options.config }));
+    await writeFile(
+      at('daemon.json'),
+      JSON.stringify({
+        'live-restore': liveRestore,
+        ...(options.remapUsers && { 'userns-remap': 'nobody:65534' }),
+        ...options.config,
+      }),
+    );
     const { pid: holder } = namespaces;
-    const inside = ['nsenter', `--net=/proc/${holder}/ns/net`, `--mount=/proc/${holder}/ns/mnt`, '--'];
+    const kinds = [['net', 'net'], ['mount', 'mnt'], ...(options.rootless ? [['user', 'user']] : [])];
+    const inside = ['nsenter', ...kinds.map(([option, kind]) => `--${option}=/proc/${holder}/ns/${kind}`), '--'];
     if (options.diskMebibytes !== undefined && !existsSync(at('data'))) {
       mkdirSync(at('data'));
       await runAsRoot([...inside, 'mount', '-t', 'tmpfs', '-o', `size=${options.diskMebibytes}m`, 'none', at('data')]);
     }
     const flags = {
       host,
-      group: String(process.getgid?.() ?? 0),
+      group: options.rootless ? '0' : String(process.getgid?.() ?? 0),
       'config-file': at('daemon.json'),
       'data-root': at('data'),
       'exec-root': at('exec'),
@@ -87,6 +114,7 @@ export async function privateEngine(options: PrivateEngineOptions = {}): Promise
       [
         ...inside,
         options.program ?? 'dockerd',
+        ...(options.rootless ? ['--rootless'] : []),
         ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]),
       ],
       'ignore',
@@ -167,10 +195,20 @@ export async function privateEngine(options: PrivateEngineOptions = {}): Promise
  * A process that keeps a network and a mount namespace alive over the engine's restarts; it ends when its standard input
  * does, also when this process is killed. A containerd of the machine is covered: dockerd would use it.
  */
-async function holdNamespaces(): Promise<{ pid: number; close(): Promise<void> }> {
-  const script =
-    'ip link set lo up; if [ -d /run/containerd ]; then mount -t tmpfs none /run/containerd; fi; echo $$; exec cat';
-  const holder = spawnAsRoot(['unshare', '--net', '--mount', 'sh', '-euc', script], 'pipe');
+async function holdNamespaces(
+  preparations: readonly string[],
+  rootless: boolean,
+): Promise<{ pid: number; close(): Promise<void> }> {
+  const script = [
+    'ip link set lo up',
+    'if [ -d /run/containerd ]; then mount -t tmpfs none /run/containerd; fi',
+    ...preparations,
+    'echo $$',
+    'exec cat',
+  ].join('; ');
+  const holder = rootless
+    ? await userNamespace(['sh', '-euc', script])
+    : spawnAsRoot(['unshare', '--net', '--mount', 'sh', '-euc', script], 'pipe');
   const words = collect(holder);
   await Promise.race([once(holder.stdout!, 'data'), once(holder, 'exit')]);
   const pid = Number(words().trim());
@@ -183,6 +221,29 @@ async function holdNamespaces(): Promise<{ pid: number; close(): Promise<void> }
       if (holder.exitCode === null && holder.signalCode === null) await exited;
     },
   };
+}
+
+/**
+ * Runs a command as the root of a user namespace, who is `ROOTLESS_USER` outside, as RootlessKit does. Its other users are none of the
+ * machine's.
+ */
+async function userNamespace(command: readonly string[]): Promise<ChildProcess> {
+  const user = String(ROOTLESS_USER);
+  const as = (id: string) => ['setpriv', '--reuid', id, '--regid', id, '--clear-groups'];
+  const wait = 'echo $$; read go; exec "$@"';
+  const child = spawnAsRoot(
+    [...as(user), 'unshare', '--user', '--net', '--mount', 'sh', '-euc', wait, 'sh', ...as('0'), ...command],
+    'pipe',
+  );
+  const words = collect(child);
+  await Promise.race([once(child.stdout!, 'data'), once(child, 'exit')]);
+  const pid = words().trim();
+  for (const map of ['uid_map', 'gid_map']) {
+    // In one write.
+    await runAsRoot(['sh', '-c', `echo '0 ${user} 1\n1 300000 65536' > /proc/${pid}/${map}`]);
+  }
+  child.stdin?.write('go\n');
+  return child;
 }
 
 /** This and all that it starts carries the run's mark, by which `scripts/test` finds what a cut-off run has left. */
