@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import Docker from 'dockerode';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { copyRuntime } from '../support/images.ts';
+import { filesWith } from '../support/needles.ts';
 import { eventually, functionSource, python, startNode, type TestNode } from '../support/node.ts';
 import { type PrivateEngine, privateEngine } from '../support/private-engine.ts';
 
@@ -92,8 +93,8 @@ test('the next daemon takes sandboxes over', async () => {
   const before = (await first.ok('shared')).meta.ContainerName;
   const { dataDir } = first.daemon;
   await eventually(
-    () => readFile(join(dataDir, 'sandboxes'), 'utf8').catch((error: NodeJS.ErrnoException) => error.code),
-    (code) => code === 'EISDIR',
+    async () => (await filesWith(join(dataDir, 'sandboxes'), ['planDigest'])).found,
+    (records) => records.length === 1,
   );
   await first.daemon.kill();
   await first.engine.close();
