@@ -73,19 +73,17 @@ describe.each([
 test('sandboxes of another profile are not taken over', async () => {
   await using source = await functionSource({ shared: FUNCTIONS.shared });
   const env = { NETWORK_WALLS: 'off', REST_CONTAINER_LIFE_TIME: '600', SECCOMP_PROFILE: profile };
-  const first = await startNode({}, env, { source });
+  await using first = await startNode({}, env, { source });
   const { dataDir } = first.daemon;
   const before = (await first.ok('shared')).meta.ContainerName;
   const noted = () => readdir(join(dataDir, 'sandboxes')).catch(() => []);
   await eventually(noted, (files) => files.some((file) => file.endsWith('.json')));
   await first.daemon.kill();
-  await first.engine.close();
 
-  const same = await startNode({}, env, { source, dataDir });
+  await using same = await startNode({}, env, { source, dataDir });
   expect((await same.ok('shared')).meta).toMatchObject({ ContainerName: before });
   await eventually(noted, (files) => files.some((file) => file.endsWith('.json')));
   await same.daemon.kill();
-  await same.engine.close();
 
   await writeFile(join(folder, 'other.json'), denying('acct'));
   await using other = await startNode({}, { ...env, SECCOMP_PROFILE: join(folder, 'other.json') }, { source, dataDir });

@@ -268,7 +268,7 @@ test('sandboxes with secrets are taken over by the next daemon, unless a secret 
   const [one, two] = [fresh(), fresh()];
   await secrets.put('same/own', one);
   await secrets.put('changed/own', one);
-  const first = await startNode({}, env, { source });
+  await using first = await startNode({}, env, { source });
   const { dataDir } = first.daemon;
   const before: Record<string, string> = {};
   for (const name of ['same', 'changed']) before[name] = (await first.ok(name)).meta.ContainerName;
@@ -277,7 +277,6 @@ test('sandboxes with secrets are taken over by the next daemon, unless a secret 
     (records) => records.length >= 2,
   );
   await first.daemon.kill();
-  await first.engine.close();
   expect((await filesWith(dataDir, [one])).found).toEqual([]);
   await secrets.put('changed/own', two);
 

@@ -89,7 +89,7 @@ test.each([
 
 test('the next daemon takes sandboxes over', async () => {
   await using source = await functionSource({ shared: FUNCTIONS.shared });
-  const first = await startNode({}, envOf('1'), { source });
+  await using first = await startNode({}, envOf('1'), { source });
   const before = (await first.ok('shared')).meta.ContainerName;
   const { dataDir } = first.daemon;
   await eventually(
@@ -97,7 +97,6 @@ test('the next daemon takes sandboxes over', async () => {
     (records) => records.length === 1,
   );
   await first.daemon.kill();
-  await first.engine.close();
   await using second = await startNode({}, envOf('1'), { source, dataDir });
   const { result, meta } = await second.ok('shared');
   expect(result).toEqual({ ...EXPECTED, calls: 2 });
