@@ -19,6 +19,11 @@ def strangers(_):
     return found
 
 
+def waiting(_):
+    """How many there are besides init and this one."""
+    return sum(name.isdigit() and int(name) not in (1, os.getpid()) for name in os.listdir("/proc"))
+
+
 def count(_):
     """All of the sandbox: init, this one, and those that wait for calls."""
     return sum(name.isdigit() for name in os.listdir("/proc")) <= 6
@@ -27,6 +32,7 @@ def count(_):
 ATTEMPTS = {
     "processes: of others": strangers,
     "processes: few": count,
+    "processes: that wait": waiting,
     "processes: the first": lambda _: first(),
 }
 

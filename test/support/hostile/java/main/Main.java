@@ -68,15 +68,18 @@ public class Main {
     return found;
   }
 
+  /** Processes that are neither init nor this one. */
+  static List<String> waiting() throws IOException {
+    String mine = String.valueOf(ProcessHandle.current().pid());
+    try (Stream<Path> all = Files.list(Path.of("/proc"))) {
+      Stream<String> names = all.map(path -> path.getFileName().toString()).filter(name -> name.matches("\\d+"));
+      return names.filter(name -> !name.equals("1") && !name.equals(mine)).toList();
+    }
+  }
+
   static Map<String, Object> others() throws IOException {
     Map<String, Object> found = new LinkedHashMap<>();
-    List<String> names;
-    try (Stream<Path> all = Files.list(Path.of("/proc"))) {
-      names = all.map(path -> path.getFileName().toString()).filter(name -> name.matches("\\d+")).toList();
-    }
-    String mine = String.valueOf(ProcessHandle.current().pid());
-    for (String name : names) {
-      if (name.equals("1") || name.equals(mine)) continue;
+    for (String name : waiting()) {
       allWays(name).forEach((way, result) -> {
         if (result.equals("done")) found.put(way, result);
       });
@@ -99,6 +102,8 @@ public class Main {
         return allWays("1");
       case "memory: of the runtime's other processes":
         return others();
+      case "processes: that wait":
+        return waiting().size();
       default:
         throw new IllegalArgumentException(name);
     }
