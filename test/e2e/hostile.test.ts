@@ -66,6 +66,8 @@ describe.each([
     const env = { STEM_SANDBOXES: stems, REST_CONTAINER_LIFE_TIME: '600', LOG_LIMIT: String(LOG_LIMIT) };
     node = await startNode(functions, { ...env, LOG_LEVEL: 'warn' });
     await node.ok('neighbour');
+    // A first call may wait for the image of its language; from the second on there are stems.
+    await Promise.all(LANGUAGES.map((language) => node.ok(`${language}-container`)));
   });
   afterAll(() => node?.stop());
 
