@@ -50,7 +50,7 @@ describe('an engine that hangs', () => {
       response.writeHead(200).flushHeaders();
       if (request.url?.includes('/wait')) void exit.promise.then(() => response.end('{"StatusCode":5}'));
     });
-    const engine = engineAt(connection, 50);
+    const engine = engineAt(connection, 500);
     const waiting = await engine.watchExit('a');
     // This one runs into the limit after the wait did, had it one.
     await unavailable(engine.inspectContainer('a'));
