@@ -4,7 +4,14 @@ import { type ErrorOptions, hasCode, WorkerFrontError } from '../lib/errors.ts';
 const RETRY_AFTER = 5;
 
 /** Why the engine refused, where a caller may want to do something about it. In `details.reason`. */
-export type EngineReason = 'unknown_image' | 'name_taken' | 'no_such_container' | 'not_startable' | 'in_use';
+export type EngineReason =
+  | 'unknown_image'
+  | 'name_taken'
+  | 'no_such_container'
+  | 'not_startable'
+  | 'in_use'
+  /** Of a failed build: an image that it was built upon was removed meanwhile. */
+  | 'parent_removed';
 
 export function engineUnavailable(message: string, options: ErrorOptions = {}): WorkerFrontError {
   return new WorkerFrontError('engine_unavailable', message, { retryAfter: RETRY_AFTER, ...options });

@@ -6,6 +6,7 @@ import { createFakeEngine } from '../containers/fake/engine.ts';
 import type { FakeEngineOptions } from '../containers/fake/types.ts';
 import type { Clock } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
+import { WorkerFrontError } from '../lib/errors.ts';
 import { silentLogger } from '../lib/logger.ts';
 import { createFunctionImages, type FunctionImagesOptions } from './function-images.ts';
 import type { OwnImage } from './runtime-images.ts';
@@ -121,6 +122,16 @@ describe('ensure', () => {
     gate.resolve();
     expect((await images.ensure(wanted)).image).toBe('hf_f:0123456789abcdef');
     expect(engine.builds).toHaveLength(1);
+  });
+
+  it('builds once more when a layer that it was built upon was removed meanwhile', async () => {
+    const { engine, images } = setUp();
+    const removed = (id: string) =>
+      new WorkerFrontError('build_failed', `unknown parent image ID ${id}`, { details: { reason: 'parent_removed' } });
+    engine.fail('buildImage', removed('1'));
+    expect((await images.ensure(await request('f'))).built).toBe(true);
+    engine.fail('buildImage', removed('2'), { times: 2 });
+    await expect(images.ensure(await request('g'))).rejects.toMatchObject({ code: 'build_failed' });
   });
 
   it('finds images again after a restart, but not those of an outdated runtime or another node', async () => {

@@ -51,7 +51,15 @@ const DOCKERFILE = '.worker-front.Dockerfile';
  * `details.output`), `build_timeout`, `storage_full`, `engine_unavailable`, or what the context failed with.
  */
 export async function runBuild(build: ImageBuild, settings: BuildSettings, deps: BuildDeps): Promise<string> {
-  const run = () => runNow(build, settings, deps);
+  const run = async () => {
+    try {
+      return await runNow(build, settings, deps);
+    } catch (error) {
+      // The engine had begun with layers of another image, which was removed then: the next try makes them itself.
+      if (!hasCode(error, 'build_failed') || error.details?.['reason'] !== 'parent_removed') throw error;
+      return runNow(build, settings, deps);
+    }
+  };
   return deps.slots ? deps.slots.add(run) : run();
 }
 

@@ -28,6 +28,9 @@ export interface FunctionFolders {
   remove(dir: string): Promise<void>;
 }
 
+/** Reason in the details of an error: what sandboxes were to be made from is not there any more. */
+export const CODE_REMOVED = 'code_removed';
+
 const NEEDED_FOR = "in DATA_DIR for a sandbox's folder";
 
 export const functionFolders: FunctionFolders = {
@@ -43,7 +46,10 @@ export const functionFolders: FunctionFolders = {
       for (const layer of layers) await access(layer.dir);
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw storageFull(error, NEEDED_FOR);
-      throw new WorkerFrontError('sandbox_lost', 'the code was removed from this node meanwhile', { cause: error });
+      throw new WorkerFrontError('sandbox_lost', 'the code was removed from this node meanwhile', {
+        details: { reason: CODE_REMOVED },
+        cause: error,
+      });
     }
   },
   async remove(dir) {

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { WorkerFrontError } from '../lib/errors.ts';
 import { settle } from '../lib/manual-clock.ts';
+import { CODE_REMOVED } from './function-folder.ts';
 import type { Lease } from './lease.ts';
 import { IMAGE, planOf } from './testing/fakes.ts';
 import { type Harness, makesPools } from './testing/pools.ts';
@@ -181,4 +183,15 @@ it('a call that waits begins in the turn in which the one before ends', async ()
   (await second).release('keep');
   await h.pool.acquire(plan, undefined, (lease) => void begun.push(lease));
   expect(begun).toHaveLength(2);
+});
+
+it('what a function was started from is looked for again when it was removed', async () => {
+  const layers = [{ name: 'code', dir: '/nowhere' }];
+  let looks = 0;
+  const startable = () => (looks++ === 0 ? { image: undefined, layers } : {});
+  const h = harness({ stemSandboxes: 1 }, { startable });
+  h.state.fillError = new WorkerFrontError('sandbox_lost', 'removed', { details: { reason: CODE_REMOVED } });
+  const lease = await h.pool.acquire(planOf('f'));
+  expect(lease.facts.start).toBe('cold');
+  expect(looks).toBe(2);
 });

@@ -3,6 +3,7 @@ import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Budget } from './budget.ts';
 import { heldBytes, mayEvict, mustLeaveRoom, mustYield, reservedBytes, startsOfOne } from './fair-share.ts';
+import { CODE_REMOVED } from './function-folder.ts';
 import type { SandboxGroup } from './group.ts';
 import type { SandboxMaker } from './maker.ts';
 import type { Startable } from './plan.ts';
@@ -255,7 +256,8 @@ export class Starter {
     if (!hasCode(error, 'init_failed')) {
       this.#options.logger.warn({ function: group.plan.functionName, reason: messageOf(error) }, 'start failed');
     }
-    if (refusedFor(error, 'unknown_image')) group.forgetStartable();
+    // Kept, each further start would fail in the same way.
+    if (refusedFor(error, 'unknown_image') || refusedFor(error, CODE_REMOVED)) group.forgetStartable();
     // Who waits beside a sandbox that lives need not hear of an engine that does not.
     const away = hasCode(error, 'engine_unavailable');
     if (away && group.mayServeSoon) group.startFailed(error, { accident: true });
@@ -277,7 +279,7 @@ function needier(one: SandboxGroup | undefined, other: SandboxGroup): SandboxGro
   return one === undefined || heldBytes(other) < heldBytes(one) ? other : one;
 }
 
-/** True when the engine refused because a container or image was taken away from outside. */
+/** True when a start failed because a container, an image or code was taken away from outside. */
 function refusedFor(error: unknown, reason: string): boolean {
   return hasCode(error) && error.details?.['reason'] === reason;
 }

@@ -7,6 +7,7 @@ import { failureOf } from '../../../test/conformance/engine-fixtures.ts';
 import { engineAt, folder, listen, serve, unavailable } from '../../../test/conformance/engine-server.ts';
 import { deferred } from '../../lib/deferred.ts';
 import { hasCode, type WorkerFrontError } from '../../lib/errors.ts';
+import { hasReason } from '../engine-errors.ts';
 
 describe('an engine that is not there', () => {
   it('is unavailable, with what to do: no socket', async () => {
@@ -195,6 +196,18 @@ describe('answers', () => {
     });
     expect(hasCode(await failureOf(engine.pullImage('x:1')), 'storage_full')).toBe(true);
     expect(hasCode(await failureOf(engine.tagImage('x:1', 'y:1')), 'storage_full')).toBe(true);
+  });
+
+  it('of a build whose parent was removed are told apart, by the words of 20.10', async () => {
+    let words = 'unknown parent image ID sha256:6f22e4e7e1c01ce590e26fbd0617f56c79c7a6daeb9f4b842fdd88f7baaec2e3';
+    const { connection } = await serve((request, response) => {
+      request.resume().once('end', () => response.end(`${JSON.stringify({ error: words })}\n`));
+    });
+    const build = () => failureOf(engineAt(connection).buildImage(Readable.from([Buffer.alloc(10)]), { tag: 't' }));
+    const error = await build();
+    expect([hasCode(error, 'build_failed'), hasReason(error, 'parent_removed')]).toEqual([true, true]);
+    words = 'The command returned a non-zero code: 1';
+    expect(hasReason(await build(), 'parent_removed')).toBe(false);
   });
 
   it('of a registry: not there, without the image, or breaking off', async () => {

@@ -175,8 +175,12 @@ function buildFailed(words: string, output: string[]): WorkerFrontError {
   // A step that fails for want of space says so in its output only: the engine then knows no more than its exit code.
   const full = [words, ...output].find((line) => isNoSpace(line));
   if (full !== undefined) return storageFull(full, { output });
-  return new WorkerFrontError('build_failed', `The image can't be built: ${words.trim()}`, { details: { output } });
+  const details = PARENT_REMOVED.test(words) ? { output, reason: 'parent_removed' } : { output };
+  return new WorkerFrontError('build_failed', `The image can't be built: ${words.trim()}`, { details });
 }
+
+/** Errors of a build come in its output, so that there are only words to tell them apart by (seen with 20.10). */
+const PARENT_REMOVED = /^unknown parent image ID /;
 
 function realTags(tags: string[] | null): string[] {
   return (tags ?? []).filter((tag) => tag !== '<none>:<none>');

@@ -102,7 +102,13 @@ export function poolHarness(
   const loads: { sandbox: Sandbox; result: Deferred<void> }[] = [];
   const removed: string[] = [];
   const removals = new Map<string, Deferred<void>>();
-  const state = { autoLoad: true, autoRemove: true, autoLaunch: false };
+  const state = {
+    autoLoad: true,
+    autoRemove: true,
+    autoLaunch: false,
+    /** What putting a function's files into a folder fails with. */
+    fillError: undefined as Error | undefined,
+  };
   const startables: { plan: SandboxPlan; result: Deferred<Startable> }[] = [];
   const current: PoolSettings = {
     queueLimit: 10,
@@ -212,7 +218,10 @@ export function poolHarness(
       },
       folders: {
         make: async () => undefined,
-        fill: async () => void journal.push('fill'),
+        fill: async () => {
+          journal.push('fill');
+          if (state.fillError) throw state.fillError;
+        },
         remove: async () => undefined,
       },
       places,
