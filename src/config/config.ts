@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs';
 import { cpus, homedir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { Hidden } from '../lib/hidden.ts';
+import { checkAccess, corsOriginsOf, tlsOf } from './http-settings.ts';
 import type { LiveValues } from './live.ts';
 import { checkPaths, invalid, seccompOf } from './paths.ts';
 import type { PersistedFacts } from './persisted.ts';
@@ -104,13 +104,6 @@ export interface Config {
   live: LiveValues;
   /** What `/configure?persist=true` has left for this start. */
   persisted: PersistedFacts;
-}
-
-/** Addresses that only this machine reaches. */
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/;
-
-export function isLoopback(host: string): boolean {
-  return LOOPBACK.test(host);
 }
 
 export function thisHost(env: NodeJS.ProcessEnv): Host {
@@ -280,26 +273,4 @@ function codeSourceOf(settings: Settings): { url: string; joinAsIs: boolean } {
   if (settings.CODE_SOURCE) return { url: settings.CODE_SOURCE, joinAsIs: false };
   if (settings.USER_FUNCTION_URL_PREFIX) return { url: settings.USER_FUNCTION_URL_PREFIX, joinAsIs: true };
   throw invalid('CODE_SOURCE', 'is not set; give s3://bucket/prefix, file:///folder or https://host/prefix');
-}
-
-/** All origins, without a token: then every page in a browser on this machine could change settings. */
-function corsOriginsOf({ CORS_ORIGINS = [], API_TOKEN }: Settings, tokensFile: string): string[] {
-  if (!CORS_ORIGINS.includes('*') || API_TOKEN?.length || existsSync(tokensFile)) return CORS_ORIGINS;
-  throw invalid('CORS_ORIGINS', '* is for nodes with tokens: set API_TOKEN, or name the origins');
-}
-
-function tlsOf({ TLS_CERT_FILE, TLS_KEY_FILE }: Settings, { cwd }: Host): Config['http']['tls'] {
-  if (TLS_CERT_FILE === undefined && TLS_KEY_FILE === undefined) return undefined;
-  if (TLS_CERT_FILE === undefined) throw invalid('TLS_CERT_FILE', 'is not set, but TLS_KEY_FILE is');
-  if (TLS_KEY_FILE === undefined) throw invalid('TLS_KEY_FILE', 'is not set, but TLS_CERT_FILE is');
-  return { certFile: resolve(cwd, TLS_CERT_FILE), keyFile: resolve(cwd, TLS_KEY_FILE) };
-}
-
-function checkAccess(settings: Settings, tokensFile: string): void {
-  if (isLoopback(settings.WORKER_FRONT_HOST)) return;
-  if (settings.API_TOKEN?.length || existsSync(tokensFile) || settings.ALLOW_UNAUTHENTICATED) return;
-  throw invalid(
-    'WORKER_FRONT_HOST',
-    `'${settings.WORKER_FRONT_HOST}' is not loopback: set API_TOKEN, or make a token by 'worker-front token add', or set ALLOW_UNAUTHENTICATED=true to let everybody in`,
-  );
 }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { type Config, isLoopback } from './config.ts';
+import type { Config } from './config.ts';
+import { isLoopback } from './http-settings.ts';
 
 /** What these settings leave open, for the log and `readyz`. */
 export function warningsOf(config: Config): string[] {
