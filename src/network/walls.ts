@@ -99,7 +99,9 @@ export class Walls {
     for (const way of this.#options.ways) {
       try {
         await this.#putUp(way, bridge);
-        if (way.cheap) this.#timer = this.#options.clock.after(CHECK_MS, () => void this.check(bridge));
+        if (way.cheap && !this.#closing.signal.aborted) {
+          this.#timer = this.#options.clock.after(CHECK_MS, () => void this.check(bridge));
+        }
         return;
       } catch (error) {
         reasons.push(`${way.name}: ${messageOf(error)}`);
