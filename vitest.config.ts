@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 // Three kinds of tests (see CONTRIBUTING.md). Docker and e2e files run one at a time: they share one engine on two cores,
-// and a test that fails there gets a second try, which the report shows: the machine may stall for seconds.
+// and a test that fails there gets two more tries, which the report shows: the machine may stall for seconds.
 export default defineConfig({
   test: {
     projects: [
@@ -13,7 +13,7 @@ export default defineConfig({
           name: 'docker',
           include: ['test/docker/**/*.test.ts'],
           fileParallelism: false,
-          retry: 1,
+          retry: 2,
           testTimeout: 120_000,
           hookTimeout: 300_000,
         },
@@ -23,7 +23,7 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           fileParallelism: false,
-          retry: 1,
+          retry: 2,
           testTimeout: 120_000,
           hookTimeout: 300_000,
         },
