@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { cli } from '../support/cli.ts';
 import { eventually, functionSource, python, type Reply, startNode, type TestNode } from '../support/node.ts';
 
@@ -31,6 +31,10 @@ const start = async (env: Record<string, string> = {}, dataDir?: string) => {
 beforeAll(async () => {
   source = await functionSource(FUNCTIONS);
 });
+afterEach(async () => {
+  // Of a test that has failed; all others have stopped it, and looked at what that said.
+  await node?.stop().catch(() => undefined);
+});
 afterAll(async () => {
   await source[Symbol.asyncDispose]();
 });
@@ -40,6 +44,12 @@ interface Heavy {
   calls: Promise<Reply>[];
   /** True as soon as one of them is answered. */
   answered: () => number;
+}
+
+/** Sandboxes of a function that serve a call now. */
+async function busy(name: string): Promise<number> {
+  const { body } = await node.get(`/functions/${name}`);
+  return (body['Sandboxes'] as Record<string, number> | undefined)?.['busy'] ?? 0;
 }
 
 /** Two calls that run at once, one that runs alone, and two behind it that wait. */
@@ -56,8 +66,8 @@ async function heavyCalls(seconds: number): Promise<Heavy> {
   await Promise.all([node.ok('slow'), node.ok('single')]);
   const calls = [call('slow', 'a'), call('slow', 'b'), call('single', 'c')];
   await eventually(
-    () => node.inState('busy'),
-    (busy) => busy === 3,
+    async () => (await busy('slow')) + (await busy('single')),
+    (count) => count === 3,
   );
   calls.push(call('single', 'd'), call('single', 'e'));
   await eventually(
@@ -104,7 +114,7 @@ describe('a daemon that is told to end', () => {
   test('readyz is red first, new calls are refused, and those that were let in finish', async () => {
     await start();
     const load = clients(4);
-    const { calls, answered } = await heavyCalls(2);
+    const { calls, answered } = await heavyCalls(6);
     const exited = once(node.daemon.process, 'exit');
     load.toldToEnd();
     node.daemon.process.kill('SIGTERM');
@@ -179,10 +189,12 @@ describe('a daemon that is told to end', () => {
     await start({}, node.daemon.dataDir);
     expect((await node.daemon.containers()).map(({ name }) => name)).toEqual([idle.meta.ContainerName]);
     expect((await node.ok('quick')).meta).toMatchObject({ Start: 'reused', ContainerName: idle.meta.ContainerName });
+    await node.stop();
   });
 
-  // On the daemon of the test before.
   test('one that hangs: stop gives up after its time and says what to do; --force ends it', async () => {
+    await start();
+    await node.ok('quick');
     const { dataDir, pid } = node.daemon;
     const exited = once(node.daemon.process, 'exit');
     node.daemon.process.kill('SIGSTOP');
