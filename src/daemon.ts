@@ -15,6 +15,7 @@ import { listen } from './http/listen.ts';
 import type { InvocationRecord } from './invoke/invocation.ts';
 import { createInvoker, type InvocationEnd } from './invoke/invoker.ts';
 import { recordBytes } from './invoke/record.ts';
+import { abortable } from './lib/abort.ts';
 import { ByteBudget } from './lib/byte-budget.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { Closers } from './lib/closers.ts';
@@ -30,6 +31,8 @@ import { openTokenStore } from './tokens/token-store.ts';
 export interface DaemonOptions {
   /** Log to `daemon.log` in the data folder instead of standard output. */
   logToFile?: boolean;
+  /** Breaks the start off, and rejects with its reason; what was started is closed. */
+  signal?: AbortSignal;
   /** Seams for tests. */
   engine?: ContainerEngine;
   clock?: Clock;
@@ -68,7 +71,7 @@ export async function createDaemon(config: Config, options: DaemonOptions = {}):
   closers.add({ name: 'log', limitMs: 1000, close: () => log.close() });
   closers.add({ name: 'data folder', limitMs: 1000, close: () => releaseDataDir(config.dataDir) });
   try {
-    return await compose(config, options, log, closers);
+    return await abortable(compose(config, options, log, closers), options.signal);
   } catch (error) {
     await closers.close();
     throw storageFull(error, 'in DATA_DIR');
@@ -180,6 +183,7 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
   http = app;
   closing('calls in flight', () => app.drain(), config.shutdownTimeout * 1000);
   await functions.takeOver();
+  options.signal?.throwIfAborted();
   const address = await listen(app, config.http.host, config.http.port);
   const url = `http${app.certificate === undefined ? '' : 's'}://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
   publish = () => {

@@ -2,28 +2,32 @@ import { constants } from 'node:os';
 import { type StartMessage, waitingWords } from '../cli/start.ts';
 import type { Config } from '../config/config.ts';
 import { createDaemon } from '../daemon.ts';
-import { releaseDataDir } from '../lib/data-dir.ts';
 import { messageOf } from '../lib/errors.ts';
 import { KEEP_SIGNAL } from '../lib/signals.ts';
 
 /**
  * Runs the daemon in this process until SIGTERM or SIGINT, or `KEEP_SIGNAL`, which leaves idle sandboxes for the next
- * daemon; a second signal ends it at once. A detached daemon tells the command that started it whether it came up.
+ * daemon; a second signal ends it at once. One that comes during the start breaks it off: the exit code is 128 and the signal's
+ * number. A detached daemon tells the command that started it whether it came up.
  */
 export async function run(config: Config, options: { detached: boolean }): Promise<void> {
   // The reader of this process's output may go away (a closed terminal): that is no reason to end.
   process.on('SIGHUP', () => undefined);
   const signals = listenForSignals();
-  // Nothing but the claim on the data folder is left by a daemon that has not started yet.
+  const atOnce = () => process.exit(1);
+  const start = new AbortController();
+  /** Of a start that a signal has broken off. */
+  let brokenOff: number | undefined;
   signals.onSignal = (signal) => {
-    releaseDataDir(config.dataDir);
-    process.exit(128 + constants.signals[signal]);
+    signals.onSignal = atOnce;
+    brokenOff = 128 + constants.signals[signal];
+    start.abort(new Error(`the start was broken off by ${signal}`));
   };
   try {
-    const daemon = await createDaemon(config, { logToFile: options.detached });
+    const daemon = await createDaemon(config, { logToFile: options.detached, signal: start.signal });
     const ended = new Promise<void>((resolve, reject) => {
       signals.onSignal = (signal) => {
-        signals.onSignal = () => process.exit(1);
+        signals.onSignal = atOnce;
         daemon.close({ keepSandboxes: signal === KEEP_SIGNAL }).then(resolve, reject);
       };
     });
@@ -38,6 +42,8 @@ export async function run(config: Config, options: { detached: boolean }): Promi
     process.exit(0);
   } catch (error) {
     tell({ kind: 'failed', message: messageOf(error) });
+    // What the start waits for may keep the event loop alive.
+    if (brokenOff !== undefined) process.exit(brokenOff);
     throw error;
   }
 }

@@ -40,6 +40,17 @@ describe('Closers', () => {
     expect(said).toEqual([]);
   });
 
+  it('close what is added while they close', async () => {
+    const slow = deferred<void>();
+    part('first');
+    part('second', () => slow.promise);
+    const closing = closers.close();
+    part('third');
+    slow.resolve();
+    await closing;
+    expect(order).toEqual(['third', 'first']);
+  });
+
   it('close once, however often they are asked', async () => {
     part('only');
     const first = closers.close();

@@ -7,7 +7,10 @@ export interface Closer {
   close(): unknown;
 }
 
-/** Closes what was started, last in first out, each with a time limit; one that fails does not keep the others open. */
+/**
+ * Closes what was started, last in first out, each with a time limit; one that fails does not keep the others open. What is
+ * added while they close (a start that is broken off has not noticed yet) is closed, too.
+ */
 export class Closers {
   readonly #closers: Closer[] = [];
   readonly #logger: Logger;
@@ -28,7 +31,7 @@ export class Closers {
   }
 
   async #closeAll(): Promise<void> {
-    for (const closer of this.#closers.splice(0).toReversed()) {
+    for (let closer = this.#closers.pop(); closer; closer = this.#closers.pop()) {
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise<'late'>((resolve) => {
         timer = setTimeout(() => resolve('late'), closer.limitMs);

@@ -118,3 +118,21 @@ it('goes on without a network that the engine says is in use, and says so', asyn
   expect(warned).toEqual([{ network: left[0] }]);
   expect(events.at(-1)).toBe('close');
 });
+
+it('waits at its end for what is being made, and makes nothing afterwards', async () => {
+  const networks = made();
+  const making = networks.nameOf('outbound');
+  const closed = networks.close();
+  await making;
+  await closed;
+  expect(await engine.listNetworks({ node: 'n1' })).toEqual([]);
+  await expect(networks.nameOf('public')).rejects.toMatchObject({ code: 'shutting_down' });
+  await networks.lookAgain();
+  expect(await engine.listNetworks({ node: 'n1' })).toEqual([]);
+});
+
+it('makes nothing for the next daemon after it has left', async () => {
+  const networks = made();
+  networks.leave();
+  await expect(networks.nameOf('public')).rejects.toMatchObject({ code: 'shutting_down' });
+});

@@ -1,5 +1,5 @@
 import type { ContainerEngine } from '../containers/engine.ts';
-import { hasCode, messageOf } from '../lib/errors.ts';
+import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { type BridgeKind, interfaceOf, networkNameOf } from './bridges.ts';
 import type { Walls } from './walls.ts';
@@ -26,14 +26,16 @@ export class Networks {
   readonly #deps: NetworksDeps;
   readonly #made = new Map<BridgeKind, Promise<string>>();
   #walls: Promise<void> | undefined;
+  #closed = false;
 
   constructor(options: NetworksOptions, deps: NetworksDeps) {
     this.#options = options;
     this.#deps = deps;
   }
 
-  /** Name of the network of this kind, made when it is not there yet. */
+  /** Name of the network of this kind, made when it is not there yet. Rejects with `shutting_down` after the end. */
   async nameOf(kind: BridgeKind): Promise<string> {
+    if (this.#closed) throw new WorkerFrontError('shutting_down', 'The daemon is shutting down.');
     const name = await this.#ensure(kind);
     this.#walls ??= this.#deps.walls.check(interfaceOf(this.#options.node, kind));
     await this.#walls;
@@ -64,7 +66,10 @@ export class Networks {
    */
   async close(): Promise<void> {
     const { engine, walls } = this.#deps;
+    this.#closed = true;
     try {
+      // One that is being made would come after the look.
+      await Promise.allSettled(this.#made.values());
       for (const name of await engine.listNetworks(this.#options.nodeLabels)) await this.#remove(name);
     } finally {
       this.#made.clear();
@@ -74,6 +79,7 @@ export class Networks {
 
   /** Looks after networks and walls no more, and leaves them to the next daemon. */
   leave(): void {
+    this.#closed = true;
     this.#deps.walls.leave();
   }
 

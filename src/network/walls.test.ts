@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { deferred } from '../lib/deferred.ts';
 import type { Logger } from '../lib/logger.ts';
 import { ManualClock } from '../lib/manual-clock.ts';
 import { openings } from './openings.ts';
@@ -145,6 +146,42 @@ it('stays as it is when it is left, and is not looked at any more', async () => 
   expect(clock.pending).toBe(1);
   walls.leave();
   expect([own.scripts.length, clock.pending]).toEqual([done, 0]);
+});
+
+it('takes rules away at its end also when they stood no more, or were never seen to', async () => {
+  const own = machine();
+  let looks = 0;
+  const walls = wallsBy((script, signal) => {
+    if (!script.includes('-restore') && (looks += 1) === 2) return Promise.reject(new Error('xtables is locked'));
+    return own.shell(script, signal);
+  });
+  await walls.check('wfn1o');
+  expect(walls.state.ipv4).toBe('open');
+  expect(own.rules).toContain('WF-n1-FORWARD');
+  await walls.close();
+  expect(own.scripts.at(-1)).toContain('-X WF-n1-FORWARD');
+});
+
+it('does not break off a change at its end: what is under way would come after the removal', async () => {
+  const own = machine();
+  const applied = deferred<void>();
+  const applying = deferred<AbortSignal>();
+  const walls = wallsBy(async (script, signal) => {
+    if (script.includes('-restore') && own.scripts.length === 0) {
+      applying.resolve(signal);
+      await applied.promise;
+    }
+    return own.shell(script, signal);
+  });
+  const checked = walls.check('wfn1o');
+  const signal = await applying.promise;
+  const closed = walls.close();
+  expect(signal.aborted).toBe(false);
+  applied.resolve();
+  await checked;
+  await closed;
+  expect(own.scripts).toHaveLength(2);
+  expect(own.scripts[1]).toContain('-X WF-n1-FORWARD');
 });
 
 it('does nothing after its end', async () => {

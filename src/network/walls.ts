@@ -36,6 +36,7 @@ export interface WallsState {
 /** Somebody else's tool may have thrown all rules away. */
 const CHECK_MS = 60_000;
 const TRIES = 3;
+const UNTIL_ITS_END = new AbortController().signal;
 
 interface Standing {
   way: Way;
@@ -55,6 +56,8 @@ export class Walls {
   readonly #closing = new AbortController();
   #state: WallsState = { ipv4: 'unknown' };
   #standing: Standing | undefined;
+  /** How rules may have been made, whatever became of them. */
+  #touched: Way | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #timer: Timer | undefined;
 
@@ -124,7 +127,9 @@ export class Walls {
     let words = '';
     for (let tries = 0; tries < TRIES && !this.#stands(view); tries++) {
       // Somebody else may change the tables at the same time: then it fails, and is tried on what there is now.
-      const { exitCode, output } = await way.shell(this.#applyScript(view), this.#closing.signal);
+      this.#touched = way;
+      // To its end: what a killed shell has started would go on, and come after the removal.
+      const { exitCode, output } = await way.shell(this.#applyScript(view), UNTIL_ITS_END);
       words = lastLine(output);
       if (exitCode === 0) this.#tellChange(way, view);
       view = await this.#look(way);
@@ -196,7 +201,8 @@ export class Walls {
   }
 
   async #remove(): Promise<void> {
-    const way = this.#standing?.way;
+    const way = this.#touched;
+    this.#touched = undefined;
     this.#standing = undefined;
     this.#state = { ipv4: 'unknown' };
     if (way) await removeWalls(this.#options.node, way.shell);
@@ -205,16 +211,15 @@ export class Walls {
 
 /** Takes the rules of a node away, whoever has made them. Rejects when they are still there. */
 export async function removeWalls(node: string, shell: Shell): Promise<void> {
-  const { signal } = new AbortController();
   let output = '';
   for (let tries = 0; tries <= TRIES; tries++) {
-    const view = readView((await shell(VIEW_SCRIPT, signal)).output);
+    const view = readView((await shell(VIEW_SCRIPT, UNTIL_ITS_END)).output);
     const inputs = {
       ipv4: removeInput(view.ipv4.text, chainPrefix(node)),
       ipv6: removeInput(view.ipv6.text, chainPrefix(node)),
     };
     if (inputs.ipv4 === undefined && inputs.ipv6 === undefined) return;
-    ({ output } = await shell(restoreScript(view.tool, inputs), signal));
+    ({ output } = await shell(restoreScript(view.tool, inputs), UNTIL_ITS_END));
   }
   throw new Error(`the firewall rules of this node can't be removed: ${lastLine(output)}`);
 }

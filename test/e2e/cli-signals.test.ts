@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { cli, nodeIdIn, ROOT, startCli } from '../support/cli.ts';
-import { startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { checkNothingLeft, engineOf, removeNode, startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { answerRaw } from '../support/zip-server.ts';
 
@@ -35,20 +35,35 @@ describe('signals', () => {
     expect(await exited).toEqual([0, null]);
   });
 
-  test.each(['SIGTERM', 'SIGINT'] as const)('%s ends a daemon that is still starting', async (signal) => {
-    await using dir = await tempDir();
-    let connected = () => {};
-    const waiting = new Promise<void>((resolve) => (connected = resolve));
-    // A code source that takes the request and never answers.
-    await using source = await answerRaw(() => connected());
-    const env = { CODE_SOURCE: source.origin, DATA_DIR: dir.path };
-    const { child, ended } = startCli(['start', '0'], { env });
-    await Promise.race([waiting, ended.then((result) => expect.unreachable(JSON.stringify(result)))]);
-    expect(await cli(['status'], { env })).toMatchObject({ code: 1, stderr: expect.stringMatching(/still starting/) });
-    child.kill(signal);
-    expect(await ended).toMatchObject({ code: signal === 'SIGTERM' ? 143 : 130 });
-    expect(await cli(['status'], { env })).toMatchObject({ code: 1, stderr: expect.stringMatching(/not running/) });
-  });
+  test.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s ends a daemon that is still starting: nothing is left',
+    async (signal) => {
+      await using dir = await tempDir();
+      const node = await nodeIdIn(dir.path);
+      const engine = engineOf();
+      await using _closing: AsyncDisposable = { [Symbol.asyncDispose]: () => engine.close() };
+      let connected = () => {};
+      const waiting = new Promise<void>((resolve) => (connected = resolve));
+      // A code source that takes the request and never answers.
+      await using source = await answerRaw(() => connected());
+      const env = { CODE_SOURCE: source.origin, DATA_DIR: dir.path };
+      const { child, ended } = startCli(['start', '0'], { env });
+      await Promise.race([waiting, ended.then((result) => expect.unreachable(JSON.stringify(result)))]);
+      expect(await cli(['status'], { env })).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/still starting/),
+      });
+      expect(await engine.listNetworks({ 'io.worker-front.node': node })).not.toEqual([]);
+      child.kill(signal);
+      expect(await ended).toMatchObject({ code: signal === 'SIGTERM' ? 143 : 130 });
+      expect(await cli(['status'], { env })).toMatchObject({ code: 1, stderr: expect.stringMatching(/not running/) });
+      try {
+        await checkNothingLeft(engine, node, dir.path);
+      } finally {
+        await removeNode(engine, node);
+      }
+    },
+  );
 });
 
 describe('a pid file that is stale', () => {

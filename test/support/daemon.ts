@@ -200,8 +200,11 @@ export async function firewallRules(): Promise<string[]> {
 export async function removeNode(engine: ContainerEngine, node: string): Promise<void> {
   const labels = labelsOf(node);
   for (const { id } of await engine.listContainers(labels)) await engine.removeContainer(id);
-  await removedNetworks(engine, node);
-  await removeWalls(node, ownShell);
+  try {
+    await removedNetworks(engine, node);
+  } finally {
+    await removeWalls(node, ownShell);
+  }
   for (const image of await engine.listImages(labels)) for (const tag of image.tags) await engine.removeImage(tag);
 }
 
