@@ -151,6 +151,19 @@ describe('prepare', () => {
     expect(prepared).toEqual(['f']);
   });
 
+  it('fetches code again that was evicted between the look and the start, a few times', async () => {
+    h.bundles.upload('f', 'one');
+    let evictions = 2;
+    prepareVersion = async ({ name }) => {
+      if (evictions-- > 0) throw failure('sandbox_lost', 'the code was removed');
+      prepared.push(name);
+    };
+    await catalog.prepare('f');
+    expect(prepared).toEqual(['f']);
+    evictions = Number.POSITIVE_INFINITY;
+    expect(await codeOf(catalog.prepare('f'))).toBe('sandbox_lost');
+  });
+
   it('of one function rejects with its own reason', async () => {
     h.bundles.upload('f', 'one');
     prepareVersion = () => Promise.reject(failure('build_failed', 'pip says no'));

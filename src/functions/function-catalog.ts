@@ -23,6 +23,7 @@ interface Failure {
 
 /** Prepared at the same time, when all functions are. */
 const PREPARE_PARALLEL = 2;
+const PREPARE_TRIES = 3;
 /** Failures that an error tells in full. */
 const SHOWN_FAILURES = 20;
 const NODE_FAULTS: ReadonlySet<ErrorCode> = new Set(['shutting_down', 'engine_unavailable', 'storage_full']);
@@ -60,7 +61,15 @@ export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
   };
 
   const prepareOne = async (name: string, signal?: AbortSignal): Promise<void> => {
-    await deps.prepareVersion(await deps.registry.refresh(name, { signal }));
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await deps.prepareVersion(await deps.registry.refresh(name, { signal }));
+        return;
+      } catch (error) {
+        // Its code was evicted between the look and the start: it is fetched again.
+        if (!hasCode(error, 'sandbox_lost') || tries === PREPARE_TRIES) throw error;
+      }
+    }
   };
 
   return {

@@ -16,6 +16,7 @@ export class GroupSource {
   readonly #options: GroupSourceOptions;
   #known: Startable | undefined;
   #search: Promise<void> | undefined;
+  #looking = 0;
   /** When the build that callers waited for ended. */
   #builtAt = Number.NEGATIVE_INFINITY;
   #buildMs = 0;
@@ -33,16 +34,26 @@ export class GroupSource {
     return this.#search !== undefined;
   }
 
+  /** True while it is looked for, for whomever: the code must not go meanwhile. */
+  get isLooking(): boolean {
+    return this.#looking > 0;
+  }
+
   /** Finds it, if it is not known. Rejects with the reason why there is nothing. */
   async get(): Promise<Startable> {
     if (this.#known) return this.#known;
-    const startable = await this.#options.find();
-    this.#known = startable;
-    if (startable.built) {
-      this.#builtAt = this.#options.clock.now();
-      this.#buildMs = startable.buildMs;
+    this.#looking += 1;
+    try {
+      const startable = await this.#options.find();
+      this.#known = startable;
+      if (startable.built) {
+        this.#builtAt = this.#options.clock.now();
+        this.#buildMs = startable.buildMs;
+      }
+      return startable;
+    } finally {
+      this.#looking -= 1;
     }
-    return startable;
   }
 
   /** Begins to look for it, behind those who wait, unless it is known or looked for already. */

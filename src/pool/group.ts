@@ -90,12 +90,12 @@ export class SandboxGroup {
 
   /** True when nothing runs, waits or is being made here: whatever lives is idle. */
   get isIdle(): boolean {
-    return this.starting === 0 && this.#waiters.length === 0 && !this.#source.isSearching && this.#members.allIdle;
+    return this.starting === 0 && this.#waiters.length === 0 && !this.#source.isLooking && this.#members.allIdle;
   }
 
   /** True when nothing lives or waits here. */
   get isEmpty(): boolean {
-    return this.size === 0 && this.#waiters.length === 0 && !this.#source.isSearching;
+    return this.size === 0 && this.#waiters.length === 0 && !this.#source.isLooking;
   }
 
   /** A sandbox that serves a call now will be free for another one. */

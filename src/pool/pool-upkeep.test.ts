@@ -91,6 +91,16 @@ describe('eviction of a version', () => {
     expect(gone).toBe(true);
   });
 
+  it('is refused while it is prepared ahead of calls', async () => {
+    const h = harness();
+    const prepared = h.pool.prepare(planOf('f'));
+    await settle();
+    expect([h.pool.evict('f@v1'), h.pool.isLive('f@v1')]).toEqual([false, true]);
+    h.startables.shift()?.result.resolve(IMAGE);
+    await prepared;
+    expect([h.pool.evict('f@v1'), h.pool.isLive('f@v1')]).toEqual([true, false]);
+  });
+
   it('leaves other versions alone', async () => {
     const h = harness({}, { startable: {} });
     const other = await h.pool.acquire(planOf('g'));

@@ -87,13 +87,19 @@ export class Operator {
     const span = { from: performance.now(), to: Infinity };
     const { status, body } = await this.#node.get(name === undefined ? '/prepare' : `/prepare?name=${name}`);
     span.to = performance.now();
-    // What is prepared may be evicted the moment it is ready.
-    const evicted = body.Code === 'sandbox_lost' && this.#ledger.evictions.some((eviction) => overlaps(eviction, span));
-    // Newest code that does not load is told, whether an older version serves or not.
-    const names = name === undefined ? [...this.#ledger.histories.values()] : [this.#ledger.historyOf(name)];
-    const refused = body.Code === 'init_failed' && names.some((history) => history.hadBadCode(span));
-    if (status === 200 || evicted || refused || this.#mayBeMissing(name, body.Code, span)) return;
+    if (status === 200) return;
+    const each = body.Details?.['functions'] as { name: string; code: string }[] | undefined;
+    const failures = name === undefined ? (each ?? []) : [{ name, code: body.Code }];
+    if (failures.length > 0 && failures.every((failure) => this.#mayFailToPrepare(failure, span))) return;
     this.#complain(`prepare ${name ?? 'all'}`, { status, body });
+  }
+
+  #mayFailToPrepare({ name, code }: { name: string; code: string | undefined }, span: Span): boolean {
+    // What is prepared may be evicted the moment it is ready.
+    if (code === 'sandbox_lost') return this.#ledger.evictions.some((eviction) => overlaps(eviction, span));
+    // Newest code that does not load is told, whether an older version serves or not.
+    if (code === 'init_failed' && this.#ledger.historyOf(name).hadBadCode(span)) return true;
+    return this.#mayBeMissing(name, code, span);
   }
 
   async #look(path: string): Promise<void> {
