@@ -1,10 +1,12 @@
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { inspect } from 'node:util';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { failureOf } from '../../../test/conformance/engine-fixtures.ts';
 import { engineAt, folder, serve, unavailable } from '../../../test/conformance/engine-server.ts';
-import { quiet } from './client.ts';
+import { createDockerClient, quiet } from './client.ts';
 import { createDockerEngine } from './engine.ts';
 
 describe('mistakes of the caller', () => {
@@ -44,6 +46,33 @@ describe('the settings', () => {
 });
 
 describe('the agent', () => {
+  it('closes connections that nobody uses, and none that waits in silence', async () => {
+    const open = new Set<Socket>();
+    const { connection } = await serve((request, response) => {
+      open.add(request.socket);
+      request.socket.once('close', () => open.delete(request.socket));
+      if (request.url === '/silent') setTimeout(() => response.end('late'), 300);
+      else response.end('at once');
+    });
+    const client = createDockerClient(connection, 50);
+    const ask = (path: string) =>
+      new Promise<string>((resolve, reject) => {
+        const dial = {
+          method: 'GET',
+          options: { _query: {}, _body: {} },
+          isStream: true,
+          statusCodes: { 200: true },
+        } as const;
+        client.dial({ ...dial, path, abortSignal: new AbortController().signal }, (error, response) => {
+          if (response) text(response).then(resolve, reject);
+          else reject(error as Error);
+        });
+      });
+    expect(await Promise.all([ask('/a'), ask('/b'), ask('/silent')])).toEqual(['at once', 'at once', 'late']);
+    await vi.waitFor(() => expect(open.size).toBe(0), 5000);
+    client.close();
+  });
+
   it('is not printed by the modem, with all of its sockets, on every request', () => {
     const agent = quiet(new (class extends Object {})() as never);
     expect(inspect({ agent }, { showHidden: true, depth: null })).toBe('{ agent: [agent] }');

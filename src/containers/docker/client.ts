@@ -26,18 +26,20 @@ export interface DockerClient {
   close(): void;
 }
 
+/** Milliseconds after which a connection that nobody uses is closed. */
+const IDLE_MS = 10_000;
+
 /**
  * dockerode with every setting given, so that nothing of it comes from this process's environment, and with an agent
  * of its own. The agent has no limit of sockets: requests that stay open for hours (events, wait) must not keep
- * others waiting. Idle sockets are kept: a new connection costs more than the engine's answer to a ping.
+ * others waiting. Idle sockets are kept for the requests that follow soon: a new connection costs more than the
+ * engine's answer to a ping.
  */
-export function createDockerClient(connection: DockerConnection): DockerClient {
+export function createDockerClient(connection: DockerConnection, idleMs = IDLE_MS): DockerClient {
   const tls = connection.kind === 'tcp' ? readTls(connection.tls) : undefined;
-  const agent = quiet(
-    tls
-      ? new HttpsAgent({ keepAlive: true, maxFreeSockets: 16, ...tls })
-      : new HttpAgent({ keepAlive: true, maxFreeSockets: 16 }),
-  );
+  // Ends only sockets that nobody uses: an open request may be silent for hours.
+  const kept = { keepAlive: true, maxFreeSockets: 16, timeout: idleMs };
+  const agent = quiet(tls ? new HttpsAgent({ ...kept, ...tls }) : new HttpAgent(kept));
   const unix = connection.kind === 'unix' ? connection.socketPath : undefined;
   const tcp = connection.kind === 'tcp' ? connection : undefined;
   const options = {
