@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -55,19 +56,21 @@ describe('the agent', () => {
       else response.end('at once');
     });
     const client = createDockerClient(connection, 50);
-    const ask = (path: string) =>
-      new Promise<string>((resolve, reject) => {
-        const dial = {
-          method: 'GET',
-          options: { _query: {}, _body: {} },
-          isStream: true,
-          statusCodes: { 200: true },
-        } as const;
-        client.dial({ ...dial, path, abortSignal: new AbortController().signal }, (error, response) => {
-          if (response) text(response).then(resolve, reject);
-          else reject(error as Error);
-        });
+    const dial = {
+      method: 'GET',
+      options: { _query: {}, _body: {} },
+      isStream: true,
+      statusCodes: { 200: true },
+    } as const;
+    const ask = async (path: string) => {
+      const { signal } = new AbortController();
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        client.dial({ ...dial, path, abortSignal: signal }, (error, answer) =>
+          answer ? resolve(answer) : reject(error),
+        );
       });
+      return text(response);
+    };
     expect(await Promise.all([ask('/a'), ask('/b'), ask('/silent')])).toEqual(['at once', 'at once', 'late']);
     await vi.waitFor(() => expect(open.size).toBe(0), 5000);
     client.close();
