@@ -87,7 +87,8 @@ static void on_frame(struct runtime *r, const char *header, size_t header_len, u
   free(own);
 }
 
-static bool deaf(struct runtime *r) { return r->killed || r->state == SPENT || r->state == TEMPLATE; }
+/* `broken` too: one that has ended already is not killed any more. */
+static bool deaf(struct runtime *r) { return r->killed || r->broken || r->state == SPENT || r->state == TEMPLATE; }
 
 static void forget_frame(struct runtime *r) {
   free(r->header);
