@@ -15,11 +15,17 @@
 #define REFUSED_MS 1000
 /* So much may wait for the daemon before output and results are not read any more. */
 #define FULL (256u * 1024u)
+#define MAX_SPARES 64
+/* Forks that wait while calls come quickly: more would save little more. Each takes half a megabyte beside what it shares. */
+#define MAX_FORKS 16
+/* Of the sandbox's memory, and of its limit of tasks: a fork takes a small part of these. */
+#define MEMORY_PER_FORK (8 * 1024 * 1024)
+#define TASKS_PER_FORK 8
 
-enum { TYPE, ID, VERSION, ISOLATION, CONCURRENCY, SPARES, RESULT_LIMIT, LOG_LIMIT, GRACE, FIELDS };
+enum { TYPE, ID, VERSION, ISOLATION, CONCURRENCY, SPARES, RESULT_LIMIT, LOG_LIMIT, GRACE, MEMORY, FIELDS };
 static const char *const KEYS[FIELDS] = {"type",        "id",     "version",     "isolation",
                                          "concurrency", "spares", "resultLimit", "logLimit",
-                                         "graceMs"};
+                                         "graceMs",     "memoryBytes"};
 
 static int dial(void) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -98,6 +104,14 @@ void channel_flush(void) { queue_flush(&sandbox.to, sandbox.channel); }
 
 bool channel_full(void) { return sandbox.to.bytes > FULL; }
 
+static void set_spares(long long spares, long long memory) {
+  long long most = MAX_FORKS, tasks = usage_tasks_limit();
+  if (most > memory / MEMORY_PER_FORK) most = memory / MEMORY_PER_FORK;
+  if (tasks > 0 && most > tasks / TASKS_PER_FORK) most = tasks / TASKS_PER_FORK;
+  sandbox.spares = sandbox.ahead = spares < 1 ? 1 : spares > MAX_SPARES ? MAX_SPARES : (size_t)spares;
+  sandbox.most_spares = most > (long long)sandbox.spares ? (size_t)most : sandbox.spares;
+}
+
 static void on_load(const char *header, size_t header_len, struct slice f[]) {
   struct runtime *r = sandbox.runtimes;
   if (sandbox.load_header || r == NULL || r->state != WAITING) end_sandbox(EXIT_PROTOCOL, "a load that is not possible now");
@@ -108,7 +122,7 @@ static void on_load(const char *header, size_t header_len, struct slice f[]) {
   else end_sandbox(EXIT_PROTOCOL, "a load with an unknown isolation");
   long long concurrency = json_whole(f[CONCURRENCY], 1), spares = json_whole(f[SPARES], 1);
   sandbox.concurrency = sandbox.isolation == ISOLATION_SHARED && concurrency > 1 ? (size_t)concurrency : 1;
-  sandbox.spares = spares > 1 ? (size_t)spares : 1;
+  set_spares(spares, json_whole(f[MEMORY], 0));
   long long limit = json_whole(f[RESULT_LIMIT], MAX_BODY);
   sandbox.result_limit = limit < (long long)MAX_BODY ? (size_t)limit : MAX_BODY;
   sandbox.log_limit = (size_t)json_whole(f[LOG_LIMIT], 0);

@@ -9,6 +9,7 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "init.h"
@@ -46,10 +47,23 @@ static void flatten(int root, const char *name, unsigned long *counter) {
   unlinkat(root, name, AT_REMOVEDIR);
 }
 
-static void empty_folder(const char *path) {
+/* One look at an open folder. False when it is not sure. */
+static bool is_empty(int folder) {
+  static _Alignas(8) char entries[1024];
+  if (lseek(folder, 0, SEEK_SET) != 0) return false;
+  long got = syscall(SYS_getdents64, folder, entries, sizeof entries);
+  for (long at = 0; at < got;) {
+    const struct dirent64 *entry = (const struct dirent64 *)(entries + at);
+    if (!is_dots(entry->d_name)) return false;
+    at += entry->d_reclen;
+  }
+  /* More than the two that every folder has did not come. */
+  return got > 0;
+}
+
+static void empty_folder(int root) {
   unsigned long counter = 0;
-  int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (root < 0) return;
+  if (root < 0 || is_empty(root)) return;
   /* Each round deletes the files of one level; a round that deletes nothing is the last. */
   for (bool progress = true; progress;) {
     progress = false;
@@ -67,37 +81,46 @@ static void empty_folder(const char *path) {
     }
     closedir(folder);
   }
-  close(root);
 }
 
 static void remove_ipc(void) {
   struct shm_info shm;
   struct shmid_ds segment;
   int last = shmctl(0, SHM_INFO, (struct shmid_ds *)&shm);
-  for (int i = 0; i <= last; i++) {
+  for (int i = 0; i <= last && shm.used_ids > 0; i++) {
     int id = shmctl(i, SHM_STAT, &segment);
     if (id >= 0) shmctl(id, IPC_RMID, NULL);
   }
   struct seminfo sem;
   struct semid_ds set;
   last = semctl(0, 0, SEM_INFO, &sem);
-  for (int i = 0; i <= last; i++) {
+  for (int i = 0; i <= last && sem.semusz > 0; i++) {
     int id = semctl(i, 0, SEM_STAT, &set);
     if (id >= 0) semctl(id, 0, IPC_RMID);
   }
   struct msginfo msg;
   struct msqid_ds queue;
   last = msgctl(0, MSG_INFO, (struct msqid_ds *)&msg);
-  for (int i = 0; i <= last; i++) {
+  for (int i = 0; i <= last && msg.msgpool > 0; i++) {
     int id = msgctl(i, MSG_STAT, &queue);
     if (id >= 0) msgctl(id, IPC_RMID, NULL);
   }
 }
 
 void clean_left_overs(void) {
-  if (sandbox.tmp != NULL) empty_folder(sandbox.tmp);
-  if (!sandbox.process_one) return;
-  empty_folder("/dev/shm");
-  empty_folder("/dev/mqueue");
+  static const char *const paths[] = {"/tmp", "/dev/shm", "/dev/mqueue"};
+  static int folders[] = {-1, -1, -1};
+  if (!sandbox.process_one) {
+    if (sandbox.tmp == NULL) return;
+    int tmp = open(sandbox.tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    empty_folder(tmp);
+    if (tmp >= 0) close(tmp);
+    return;
+  }
+  for (int i = 0; i < 3; i++) {
+    /* Mounts: they stay the same folders as long as the sandbox lives. */
+    if (folders[i] < 0) folders[i] = open(i == 0 ? sandbox.tmp : paths[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    empty_folder(folders[i]);
+  }
   remove_ipc();
 }

@@ -115,6 +115,7 @@ struct sandbox {
   size_t load_header_len;
   enum isolation isolation;
   size_t concurrency, spares, result_limit, log_limit;
+  size_t most_spares; /* forks at most, while calls come quickly */
   /* Work. */
   struct runtime *runtimes;
   struct runtime *template;
@@ -124,6 +125,8 @@ struct sandbox {
   int clean_rounds;
   int spare_failures;
   int64_t spare_after; /* no new spare before this time */
+  size_t ahead;        /* forks that are kept now: `spares`, or more while calls come quickly */
+  int64_t last_ended;  /* when the last invocation ended */
 };
 
 extern struct sandbox sandbox;
@@ -222,6 +225,8 @@ size_t processes_kill_strangers(bool stop_first);
 void processes_kill_all(void);
 /* SIGKILL has reached it, though it may still be there. */
 bool process_dying(pid_t pid);
+/* True when it is certain that there is no process but this one and those of the runtimes; false says nothing. */
+bool processes_are_known(void);
 /* Collects every child that has ended. */
 void processes_reap(void);
 
@@ -233,5 +238,9 @@ void usage_open(void);
 /* -1: unknown. */
 long long usage_oom_kills(void);
 long long usage_peak_bytes(void);
+/* Processes and threads of the sandbox. */
+long long usage_tasks(void);
+/* How many there may be; 0: any number, -1: unknown. */
+long long usage_tasks_limit(void);
 
 #endif

@@ -109,13 +109,18 @@ static int watch_signals(void) {
 }
 
 static void on_signals(int fd) {
-  struct signalfd_siginfo info;
-  while (read(fd, &info, sizeof info) == sizeof info) {
-    if (info.ssi_signo == SIGCHLD) continue;
-    /* Only a sender outside the sandbox has no process id in here; the handler cannot stop its sandbox (or anything else) by a signal. */
-    bool outside = info.ssi_code == SI_USER && info.ssi_pid == 0;
-    if (outside || !sandbox.process_one) end_sandbox(0, NULL);
-  }
+  struct signalfd_siginfo infos[4];
+  ssize_t got;
+  do {
+    got = read(fd, infos, sizeof infos);
+    for (ssize_t i = 0; i < got / (ssize_t)sizeof *infos; i++) {
+      struct signalfd_siginfo info = infos[i];
+      if (info.ssi_signo == SIGCHLD) continue;
+      /* Only a sender outside the sandbox has no process id in here; the handler cannot stop its sandbox (or anything else) by a signal. */
+      bool outside = info.ssi_code == SI_USER && info.ssi_pid == 0;
+      if (outside || !sandbox.process_one) end_sandbox(0, NULL);
+    }
+  } while (got == (ssize_t)sizeof infos);
   processes_reap();
 }
 
@@ -137,8 +142,10 @@ static void one_turn(int signals) {
   polled[1] = (struct pollfd){sandbox.cleaning ? -1 : sandbox.channel, (short)(POLLIN | (sandbox.to.head ? POLLOUT : 0)), 0};
   for (struct runtime *r = sandbox.runtimes; r && count + 3 <= MAX_POLLED; r = r->next) {
     owners[count] = owners[count + 1] = owners[count + 2] = r;
-    polled[count++] = (struct pollfd){room ? r->out : -1, POLLIN, 0};
-    polled[count++] = (struct pollfd){room ? r->err : -1, POLLIN, 0};
+    /* A fork that waits runs no code of the function yet: its output is looked at when it gets an invocation. */
+    bool silent = !room || (r->forked && r->in_flight == 0 && r->state != SPENT);
+    polled[count++] = (struct pollfd){silent ? -1 : r->out, POLLIN, 0};
+    polled[count++] = (struct pollfd){silent ? -1 : r->err, POLLIN, 0};
     short events = (short)((room ? POLLIN : 0) | (r->to.head ? POLLOUT : 0));
     polled[count++] = (struct pollfd){events && !r->link_ended && !r->dead ? r->link : -1, events, 0};
   }

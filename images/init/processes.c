@@ -149,6 +149,21 @@ static void judge(struct process *list, size_t count, struct process *p, size_t 
   p->ours = parent->ours;
 }
 
+/*
+ * The kernel's own count of the sandbox: each runtime that was not reaped is at least one task of it, so when there are just as many tasks there is
+ * nobody else. Not believed before it has agreed with a search; where runtimes have several threads it never does.
+ */
+static bool count_is_believed;
+
+static bool count_agrees(void) {
+  long long expected = 1;
+  for (struct runtime *r = sandbox.runtimes; r; r = r->next)
+    if (r->pid > 0 && !r->dead) expected++;
+  return usage_tasks() == expected;
+}
+
+bool processes_are_known(void) { return count_is_believed && count_agrees(); }
+
 size_t processes_kill_strangers(bool stop_first) {
   struct process *list;
   size_t found = 0;
@@ -171,6 +186,7 @@ size_t processes_kill_strangers(bool stop_first) {
     }
     if (running == 0 && round < 63) round = 62;
   }
+  if (found == 0 && !count_is_believed) count_is_believed = sandbox.process_one && count_agrees();
   return found;
 }
 

@@ -1,7 +1,8 @@
 """The Python runtime of a sandbox: loads the handler and calls it, speaking frames with init over descriptor 3.
 
 See docs/protocol.md. Only what every call needs is imported here; the rest when it is needed, because the time until
-`hello` is part of every cold start. The handler's module is imported by a plain `__import__`, so that Python itself
+`hello` is part of every cold start. What runs in a fork does without detours: each object that it touches may be on a page of its own, which the
+fork has to copy, and that is most of what a call in a fresh process costs. The handler's module is imported by a plain `__import__`, so that Python itself
 leaves the import machinery out of traces; frames of this file are cut off in `describe`.
 """
 
@@ -9,6 +10,11 @@ import json
 import os
 import sys
 import time
+
+try:
+    from json.encoder import c_make_encoder, encode_basestring
+except ImportError:
+    c_make_encoder = None
 
 LINK = 3
 
@@ -51,6 +57,15 @@ class Reader:
         return whole
 
     def frame(self):
+        if not self.buffer:
+            data = os.read(LINK, 65536)
+            if len(data) >= 8:
+                start = 8 + int.from_bytes(data[:4], "little")
+                if len(data) == start + int.from_bytes(data[4:8], "little"):
+                    return read_json(data[8:start].decode(), scan_header), data[start:]
+            if not data:
+                raise Stop
+            self.buffer += data
         prefix = self.take(8)
         header = self.take(int.from_bytes(prefix[:4], "little"))
         body = self.take(int.from_bytes(prefix[4:], "little"))
@@ -60,7 +75,15 @@ class Reader:
 def send(header, body=b""):
     head = header if isinstance(header, bytes) else json.dumps(header).encode()
     head = len(head).to_bytes(4, "little") + len(body).to_bytes(4, "little") + head
-    parts = [memoryview(head), memoryview(body)]
+    if len(body) <= 65536:
+        # One piece for one plain write: most frames.
+        head += body
+        written = os.write(LINK, head)
+        if written == len(head):
+            return
+        parts = [memoryview(head)[written:]]
+    else:
+        parts = [memoryview(head), memoryview(body)]
     while parts:
         written = os.writev(LINK, parts)
         while parts and written >= len(parts[0]):
@@ -77,17 +100,27 @@ class LambdaContext:
     client_context = None
 
     def __init__(self, settings, header):
-        self.aws_request_id = header["id"]
-        self.function_name = settings["function"]
-        self.function_version = settings["version"]
-        self.memory_limit_in_mb = settings["memoryBytes"] // (1024 * 1024)
-        self.invoked_function_arn = f"arn:aws:lambda:local:000000000000:function:{self.function_name}"
-        self.log_group_name = f"/aws/lambda/{self.function_name}"
-        self.log_stream_name = self.function_version
-        self._deadline = time.monotonic() + header["deadlineMs"] / 1000
+        self.__dict__ = {
+            "aws_request_id": header["id"],
+            **settings["context"],
+            "_deadline": time.monotonic() + header["deadlineMs"] / 1000,
+        }
 
     def get_remaining_time_in_millis(self):
         return max(0, int((self._deadline - time.monotonic()) * 1000))
+
+
+def context_of(settings):
+    """What is the same in the context of every call."""
+    function, version = settings["function"], settings["version"]
+    return {
+        "function_name": function,
+        "function_version": version,
+        "memory_limit_in_mb": settings["memoryBytes"] // (1024 * 1024),
+        "invoked_function_arn": f"arn:aws:lambda:local:000000000000:function:{function}",
+        "log_group_name": f"/aws/lambda/{function}",
+        "log_stream_name": version,
+    }
 
 
 class Failed(Exception):
@@ -199,18 +232,40 @@ def refuse_constant(text):
     raise ValueError(f"{text} is not JSON")
 
 
+scan_header = json.JSONDecoder().scan_once
+scan_event = json.JSONDecoder(parse_constant=refuse_constant).scan_once
+
+
+def read_json(text, scan):
+    """One JSON value."""
+    try:
+        value, end = scan(text, 0)
+    except StopIteration:
+        end = -1
+    # What has space around it, or is wrong, takes the long way: it knows what to say.
+    return value if end == len(text) else json.loads(text, parse_constant=refuse_constant)
+
+
 def parse(body):
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=refuse_constant)
+        return read_json(body.decode("utf-8"), scan_event)
     except RecursionError:
         raise Failed("invalid_event", "the event is nested too deeply") from None
     except ValueError as error:
         raise Failed("invalid_event", f"the event is not JSON: {error}") from None
 
 
+plain_encoder = json.JSONEncoder()
+
+
 def write(result, limit):
     try:
-        text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        if c_make_encoder is None:
+            text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        else:
+            # The same, without the objects around it.
+            encode = c_make_encoder({}, plain_encoder.default, encode_basestring, None, ":", ",", False, False, False)
+            text = "".join(encode(result, 0))
     except MemoryError:
         raise
     except RecursionError:
@@ -244,32 +299,35 @@ def call(handler, settings, header, body):
     try:
         event = parse(body)
         body = None
-        started = time.perf_counter()
+        started = time.perf_counter_ns()
         result = handler(event, context)
         if type(result) is COROUTINE:
             import asyncio
 
             result = asyncio.run(result)
-        duration = (time.perf_counter() - started) * 1000
+        micros = (time.perf_counter_ns() - started) // 1000
         answer = write(result, settings["resultLimit"])
-        head = b'{"type":"done","id":"%s","durationMs":%.3f}' % (invocation_id.encode(), duration)
-        return head, answer
+        head = '{"type":"done","id":"' + invocation_id + '","durationMs":' + str(micros) + "e-3}"
+        return head.encode(), answer
     except SystemExit as error:
         leave(error)
     except BaseException as error:
-        duration = None if started is None else (time.perf_counter() - started) * 1000
+        duration = None if started is None else (time.perf_counter_ns() - started) / 1e6
         return {"type": "failed", "id": invocation_id, "durationMs": duration, **describe(error)}, b""
+
+
+def serve_one(reader, handler, settings):
+    header, body = reader.frame()
+    if header["type"] != "start":
+        raise Stop
+    head, answer = call(handler, settings, header, body)
+    flush()
+    send(head, answer)
 
 
 def serve(reader, handler, settings):
     while True:
-        header, body = reader.frame()
-        if header["type"] != "start":
-            raise Stop
-        head, answer = call(handler, settings, header, body)
-        flush()
-        send(head, answer)
-        head = answer = body = None
+        serve_one(reader, handler, settings)
 
 
 def serve_many(reader, handler, settings):
@@ -335,8 +393,64 @@ def serve_many(reader, handler, settings):
         threading.Thread(target=run, args=(header, body), daemon=True).start()
 
 
+def rehearse(settings):
+    """Calls that do nothing, over a link of its own: what Python and the linker find out and remember at a first time is then there for every fork."""
+    global LINK
+    import _socket
+
+    real, ends = LINK, [end.detach() for end in _socket.socketpair()]
+    head = b'{"type":"start","id":"rehearsal","deadlineMs":1000,"requestId":null}'
+    event = b'{"statusCode":200,"body":"ok"}'
+    frame = len(head).to_bytes(4, "little") + len(event).to_bytes(4, "little") + head + event
+    try:
+        LINK = os.dup2(ends[0], os.dup(ends[0]), False)
+        ends.append(LINK)
+        for _ in range(20):
+            os.write(ends[1], frame)
+            serve_one(Reader(), lambda event, context: event, settings)
+            os.read(ends[1], 4096)
+    finally:
+        LINK = real
+        for end in ends:
+            os.close(end)
+
+
+def cannot_fork(error):
+    print(f"worker-front: cannot fork: {error}", file=sys.stderr, flush=True)
+
+
+def fork_each(descriptors, reader, handler, settings):
+    """
+    A process for each three descriptors (link, stdout, stderr), made by one in between that ends at once: they become children of init, which
+    hears of their end.
+    """
+    hello = b'\x10\0\0\0\0\0\0\0{"type":"hello"}'
+    while descriptors:
+        link, out, err = descriptors[:3]
+        os.dup2(link, LINK, False)
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        for descriptor in descriptors[:3]:
+            os.close(descriptor)
+        del descriptors[:3]
+        try:
+            child = os.fork()
+        except OSError as error:
+            cannot_fork(error)
+            break
+        if child == 0:
+            # None may hold the link of another.
+            for descriptor in descriptors:
+                os.close(descriptor)
+            os.setsid()
+            os.write(LINK, hello)
+            serve_one(reader, handler, settings)
+            break
+    os._exit(0)
+
+
 def serve_forks(reader, handler, settings):
-    """The template of `process` isolation: gives a fresh fork for each `fork` frame, never calls the handler itself."""
+    """The template of `process` isolation: gives fresh forks for each `fork` frame, never calls the handler itself."""
     if reader.buffer:
         # A `start` came with `load`: an invocation waits for this very process.
         return serve(reader, handler, settings)
@@ -348,11 +462,13 @@ def serve_forks(reader, handler, settings):
     # PR_SET_DUMPABLE: forks inherit it. Else a call could write to this process' memory (ptrace, /proc/<pid>/mem), and so into later ones.
     _ctypes.call_function(_ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl"), (4, 0, 0, 0, 0))
 
+    rehearse(settings)
     # The collector would touch, and so copy, every page that the forks share.
     gc.freeze()
     link = _socket.socket(-1, -1, -1, LINK)
+    space = _socket.CMSG_SPACE(4 * 3 * 64)
     while True:
-        data, extra, _, _ = link.recvmsg(4096, _socket.CMSG_SPACE(12))
+        data, extra, _, _ = link.recvmsg(4096, space)
         if not data:
             raise Stop
         if not extra:
@@ -363,19 +479,11 @@ def serve_forks(reader, handler, settings):
         try:
             child = os.fork()
         except OSError as error:
-            print(f"worker-front: cannot fork: {error}", file=sys.stderr, flush=True)
+            cannot_fork(error)
             child = None
         if child == 0:
-            # Twice, so that the fork is a child of init, which hears of its end.
-            if os.fork():
-                os._exit(0)
-            os.setsid()
             link.detach()
-            for given, wanted in zip(descriptors, (LINK, 1, 2)):
-                os.dup2(given, wanted, inheritable=wanted != LINK)
-                os.close(given)
-            send(b'{"type":"hello"}')
-            return serve(Reader(), handler, settings)
+            fork_each(descriptors, reader, handler, settings)
         for descriptor in descriptors:
             os.close(descriptor)
         if child:
@@ -403,6 +511,7 @@ def main():
         return
     flush()
     isolation = settings["isolation"]
+    settings["context"] = context_of(settings)
     send(b'{"type":"ready"}')
     if isolation == "process":
         serve_forks(reader, handler, settings)

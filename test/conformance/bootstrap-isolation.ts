@@ -1,9 +1,23 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LoadRequest } from '../../src/channel/messages.ts';
+import { eventually } from '../support/node.ts';
 import { type BootstrapFixture, failureOf, type Session, textOf, valueOf } from './bootstrap-fixture.ts';
 import type { Language } from './bootstrap-languages.ts';
 
 const PROCESS: Partial<LoadRequest> = { isolation: 'process', spares: 1 };
+
+/** What a handler says of its own process. */
+interface Neighbourhood {
+  pid: number;
+  descriptors: number[];
+  /** In its sandbox. */
+  processes: number;
+}
+
+/** From the second call on init looks only where something may be. */
+async function usedOften(sandbox: Session, times = 3): Promise<void> {
+  for (let i = 0; i < times; i++) expect(valueOf(await sandbox.run('echo', { value: i }))).toBe(i);
+}
 
 /** A fresh process for each call, and several calls at once in one. */
 export function describeIsolation(language: Language, makeFixture: () => BootstrapFixture): void {
@@ -35,6 +49,7 @@ export function describeIsolation(language: Language, makeFixture: () => Bootstr
 
     test('folders that cannot be read or listed, and deep ones, are removed', async () => {
       const sandbox = await fixture.loaded(PROCESS);
+      await usedOften(sandbox);
       const tmp = sandbox.started.env['WORKER_FRONT_TMP'] ?? '/tmp';
       const command = `cd ${tmp} && mkdir -p a/.b/c && touch a/.b/x && chmod 000 a/.b && chmod 500 a &&
         i=0; while [ $i -lt 120 ]; do mkdir ddddddddddddddddddddddddddddddddd && cd ddddddddddddddddddddddddddddddddd; i=$((i+1)); done;
@@ -43,8 +58,9 @@ export function describeIsolation(language: Language, makeFixture: () => Bootstr
       expect(valueOf(await sandbox.run('state', { name: 'x' }))).toMatchObject({ files: [] });
     });
 
-    test('processes that were left are gone', async () => {
+    test.each([0, 3])('processes that were left are gone, after %i calls that left none', async (before) => {
       const sandbox = await fixture.loaded(PROCESS);
+      await usedOften(sandbox, before);
       const tmp = sandbox.started.env['WORKER_FRONT_TMP'] ?? '/tmp';
       // The shell ends when the processes that stay behind have told their ids.
       const command = `cd ${tmp} && mkfifo told &&
@@ -95,11 +111,33 @@ export function describeIsolation(language: Language, makeFixture: () => Bootstr
 
     test('killing every process that can be killed costs the sandbox nothing', async () => {
       const sandbox = await fixture.loaded({ ...PROCESS, spares: 2 });
+      await usedOften(sandbox);
       if (sandbox.started.env['WORKER_FRONT_TMP'] !== undefined) return; // Only in its own pid namespace.
       expect(failureOf(await sandbox.run('child', { command: 'kill -9 -1; sleep 5' })).kind).toBe('exit');
       expect(valueOf(await sandbox.run('echo', { value: 1 }))).toBe(1);
       expect(valueOf(await sandbox.run('echo', { value: 2 }))).toBe(2);
     });
+
+    test.runIf(language.name === 'python')(
+      'calls that come quickly find several forks, a pause ends them',
+      async () => {
+        const sandbox = await fixture.loaded(PROCESS);
+        const look = async () => valueOf(await sandbox.run('neighbourhood')) as Neighbourhood;
+        const seen: Neighbourhood[] = [];
+        // Not by time: on a slow machine calls come slowly.
+        const others =
+          sandbox.started.env['WORKER_FRONT_TMP'] === undefined ? () => seen.at(-1)!.processes - 3 : () => 3;
+        do seen.push(await look());
+        while ((seen.length < 20 || others() < 3) && seen.length < 1000);
+        // None holds the link or the output of another.
+        for (const { descriptors } of seen) expect(descriptors).toEqual([0, 1, 2, 3]);
+        expect(new Set(seen.map(({ pid }) => pid)).size).toBe(seen.length);
+        expect(others()).toBeGreaterThanOrEqual(3);
+        if (sandbox.started.env['WORKER_FRONT_TMP'] !== undefined) return; // Only in its own pid namespace.
+        // Init, the template and the call itself; the next fork comes after it.
+        await eventually(look, ({ processes }) => processes === 3);
+      },
+    );
 
     test('6 MiB, and a result that is read while the next is prepared', async () => {
       const sandbox = await fixture.loaded(PROCESS);

@@ -25,7 +25,8 @@ struct sandbox sandbox = {.process_one = true};
 int main(int count, char **arguments) {
   root = arguments[count - 1];
   usage_open();
-  printf("%lld %lld", usage_oom_kills(), usage_peak_bytes());
+  printf("%lld %lld %lld", usage_oom_kills(), usage_peak_bytes(), usage_tasks());
+  printf(" %lld", usage_tasks_limit());
 }
 `;
 
@@ -38,25 +39,30 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function read(name: string, files: Record<string, string>): { oomKills: number; peakBytes: number } {
+function read(
+  name: string,
+  files: Record<string, string>,
+): { oomKills: number; peakBytes: number; tasks: number; limit: number } {
   for (const [path, content] of Object.entries(files)) {
     const file = join(folder, name, 'sys/fs/cgroup', path);
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, content);
   }
-  const [oomKills, peakBytes] = execFileSync(join(folder, 'reader'), [join(folder, name)])
+  const [oomKills, peakBytes, tasks, limit] = execFileSync(join(folder, 'reader'), [join(folder, name)])
     .toString()
     .split(' ');
-  return { oomKills: Number(oomKills), peakBytes: Number(peakBytes) };
+  return { oomKills: Number(oomKills), peakBytes: Number(peakBytes), tasks: Number(tasks), limit: Number(limit) };
 }
 
-describe("init's memory figures", () => {
+describe("init's figures of its sandbox", () => {
   it('on cgroup version 1, as recorded on Debian 12', () => {
     const files = {
       'memory/memory.oom_control': 'oom_kill_disable 0\nunder_oom 0\noom_kill 2\n',
       'memory/memory.max_usage_in_bytes': '134217728\n',
+      'pids/pids.current': '4\n',
+      'pids/pids.max': '128\n',
     };
-    expect(read('v1', files)).toEqual({ oomKills: 2, peakBytes: 134_217_728 });
+    expect(read('v1', files)).toEqual({ oomKills: 2, peakBytes: 134_217_728, tasks: 4, limit: 128 });
   });
 
   it("on cgroup version 2, in the form of the kernel's cgroup-v2.rst; a group's kills are not counted twice", () => {
@@ -64,16 +70,18 @@ describe("init's memory figures", () => {
       'memory.events': 'low 0\nhigh 0\nmax 1043\noom 7\noom_kill 3\noom_group_kill 1\n',
       'memory.peak': '41287680\n',
       'memory.current': '9\n',
+      'pids.current': '11\n',
+      'pids.max': 'max\n',
     };
-    expect(read('v2', files)).toEqual({ oomKills: 3, peakBytes: 41_287_680 });
+    expect(read('v2', files)).toEqual({ oomKills: 3, peakBytes: 41_287_680, tasks: 11, limit: 0 });
   });
 
   it('on cgroup version 2 before Linux 5.19, which keeps no peak: kills are counted, the peak is unknown', () => {
     const files = { 'memory.events': 'low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n', 'memory.current': '9\n' };
-    expect(read('v2-old', files)).toEqual({ oomKills: 0, peakBytes: -1 });
+    expect(read('v2-old', files)).toEqual({ oomKills: 0, peakBytes: -1, tasks: -1, limit: -1 });
   });
 
-  it('where there is nothing to read both are unknown', () => {
-    expect(read('none', {})).toEqual({ oomKills: -1, peakBytes: -1 });
+  it('where there is nothing to read all are unknown', () => {
+    expect(read('none', {})).toEqual({ oomKills: -1, peakBytes: -1, tasks: -1, limit: -1 });
   });
 });

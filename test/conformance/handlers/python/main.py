@@ -98,6 +98,20 @@ def state(event):
     return {"count": count, "pid": os.getpid(), **before}
 
 
+def is_open(descriptor):
+    try:
+        os.fstat(descriptor)
+        return True
+    except OSError:
+        return False
+
+
+def neighbourhood():
+    """What this process holds, and how many there are in its sandbox (or machine)."""
+    descriptors = [descriptor for descriptor in range(100) if is_open(descriptor)]
+    return {"pid": os.getpid(), "descriptors": descriptors, "processes": sum(map(str.isdigit, os.listdir("/proc")))}
+
+
 def lambda_handler(event, context):
     match event["do"]:
         case "echo":
@@ -142,6 +156,8 @@ def lambda_handler(event, context):
             return memory()
         case "state":
             return state(event)
+        case "neighbourhood":
+            return neighbourhood()
         case unknown:
             raise ValueError(f"unknown behaviour {unknown}")
 
