@@ -20,6 +20,11 @@ export async function startForwardServer(root: ImageRoot): Promise<LimitServer> 
   return start('forward-server', [socket, ...root.commandLine()]);
 }
 
+/** Fastify in front of a program of the image that forks for each call, outside of any container. */
+export function startForkServer(root: ImageRoot, command: readonly string[]): Promise<LimitServer> {
+  return start('fork-server', root.commandLine(command));
+}
+
 async function start(name: string, args: string[]): Promise<LimitServer> {
   // `.js` in the compiled package, `.ts` in the sources.
   const file = fileURLToPath(new URL(`./${name}${import.meta.url.slice(-3)}`, import.meta.url));
