@@ -5,9 +5,8 @@ import type { SettingName } from '../config/settings.ts';
 import { type BenchFlags, runBench } from './bench.ts';
 import { addSettingFlags, settingsOf } from './flags.ts';
 import { startInBackground } from './start.ts';
-import { status } from './status.ts';
 import { stop } from './stop.ts';
-import { addToken, listTokens, revokeToken, type TokenOptions } from './token.ts';
+import type { TokenOptions } from './token.ts';
 import { generateTrace, replayTrace } from './trace.ts';
 
 export interface ProgramOptions {
@@ -31,7 +30,10 @@ interface StopFlags {
 
 const CLIENT_SETTINGS: readonly SettingName[] = ['DATA_DIR', 'API_TOKEN'];
 
-/** The command line. Commands reject with a `WorkerFrontError` whose message is one clear sentence. */
+/**
+ * The command line. Commands reject with a `WorkerFrontError` whose message is one clear sentence. What prints tables or
+ * talks to a daemon is loaded by the commands that do: a daemon would keep it in memory for nothing.
+ */
 export function createProgram(options: ProgramOptions): Command {
   const program = new Command('worker-front')
     .description("Runs people's functions on this machine with Docker.")
@@ -78,6 +80,7 @@ export function createProgram(options: ProgramOptions): Command {
     .option('--json', 'as JSON');
   addSettingFlags(statusCommand, CLIENT_SETTINGS).action(async () => {
     const given = settingsOf(statusCommand, CLIENT_SETTINGS);
+    const { status } = await import('./status.ts');
     await status({
       dataDir: loadDataDir(given),
       token: loadToken(given),
@@ -110,16 +113,21 @@ function addTokenCommands(program: Command, { print, note }: ProgramOptions): vo
     .option('--function <name>', 'the only functions that it is good for; all when left out', several, []);
   addSettingFlags(add, TOKEN_SETTINGS).action(async (name: string) => {
     const given = add.opts<{ role: string[]; function: string[] }>();
+    const { addToken } = await import('./token.ts');
     await addToken(name, given.role.length > 0 ? given : { ...given, role: ['invoke'] }, target(add));
   });
 
   const list = token.command('list').description('list the tokens').option('--json', 'as JSON');
-  addSettingFlags(list, TOKEN_SETTINGS).action(() => {
+  addSettingFlags(list, TOKEN_SETTINGS).action(async () => {
+    const { listTokens } = await import('./token.ts');
     listTokens({ json: list.opts<{ json?: boolean }>().json === true }, target(list));
   });
 
   const revoke = token.command('revoke').description('revoke a token').argument('<name>', 'its name or id');
-  addSettingFlags(revoke, TOKEN_SETTINGS).action((name: string) => revokeToken(name, target(revoke)));
+  addSettingFlags(revoke, TOKEN_SETTINGS).action(async (name: string) => {
+    const { revokeToken } = await import('./token.ts');
+    await revokeToken(name, target(revoke));
+  });
 }
 
 function addBenchCommands(program: Command, { print }: ProgramOptions): void {

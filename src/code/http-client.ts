@@ -1,7 +1,6 @@
 import type { Readable } from 'node:stream';
-import { Agent, request } from 'undici';
 import { withinTime } from '../lib/abort.ts';
-import { messageOf, systemCode, type WorkerFrontError } from '../lib/errors.ts';
+import { messageOf, systemCode, WorkerFrontError } from '../lib/errors.ts';
 import type { SourceTimeouts } from './limits.ts';
 import { sourceDown, sourceProblem } from './problems.ts';
 
@@ -30,13 +29,21 @@ const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
  * user, password, path or query.
  */
 export function createHttpClient({ connect, headers, idle }: SourceTimeouts): HttpClient {
-  const dispatcher = new Agent({
-    connect: { timeout: connect },
-    headersTimeout: headers,
-    bodyTimeout: idle,
-  });
+  let loaded: ReturnType<typeof loadUndici> | undefined;
+  let closed = false;
+
+  /** undici takes seven megabytes of memory: a node whose functions come from elsewhere does without. */
+  async function loadUndici() {
+    const { Agent, request } = await import('undici');
+    return {
+      request,
+      dispatcher: new Agent({ connect: { timeout: connect }, headersTimeout: headers, bodyTimeout: idle }),
+    };
+  }
 
   async function once(method: 'GET' | 'HEAD', url: URL, authorization: string | undefined, signal?: AbortSignal) {
+    if (closed) throw new WorkerFrontError('shutting_down', 'the code source is closed');
+    const { request, dispatcher } = await (loaded ??= loadUndici());
     const headers = {
       'accept-encoding': 'identity',
       'user-agent': 'worker-front',
@@ -61,7 +68,10 @@ export function createHttpClient({ connect, headers, idle }: SourceTimeouts): Ht
       const late = () => sourceDown(`the code source at ${host} did not answer within ${ms} ms, redirects included`);
       return withinTime((within) => follow(method, address, within), { ms, signal, late });
     },
-    close: () => dispatcher.destroy(),
+    async close() {
+      closed = true;
+      await (await loaded)?.dispatcher.destroy();
+    },
   };
 
   async function follow(method: 'GET' | 'HEAD', address: string, signal: AbortSignal): Promise<HttpReply> {
@@ -74,7 +84,7 @@ export function createHttpClient({ connect, headers, idle }: SourceTimeouts): Ht
         reply = await withNewTry(method, url, url.origin === home ? authorization : undefined, signal);
       } catch (error) {
         signal?.throwIfAborted();
-        throw noReply(error, url);
+        throw error instanceof WorkerFrontError ? error : noReply(error, url);
       }
       const { statusCode: status, body } = reply;
       body.on('error', () => undefined); // a body that is destroyed unread says so; who reads it sees it anyway

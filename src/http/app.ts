@@ -88,6 +88,13 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
     routerOptions: { maxParamLength: MAX_PARAM },
     trustProxy: options.trustProxy?.length ? [...options.trustProxy] : false,
     ...serverOptions(options),
+    // Given here, for else Fastify loads compilers of its own, which nobody uses.
+    schemaController: {
+      compilersFactory: {
+        buildValidator: () => validatorCompiler as never,
+        buildSerializer: () => serializerCompiler as never,
+      },
+    },
     clientErrorHandler: createClientErrorHandler({ logger, newId: randomUUID, answeredEarly }),
     // URLs that the router cannot read never reach the hooks below.
     frameworkErrors(error, request, reply) {
@@ -103,7 +110,6 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
   }).withTypeProvider<ZodTypeProvider>() as unknown as Api;
 
   fastify.server.maxConnections = options.maxConnections ?? 10_000;
-  fastify.setValidatorCompiler(validatorCompiler).setSerializerCompiler(serializerCompiler);
   fastify.setErrorHandler(sendError);
   fastify.decorateRequest('facts', undefined as unknown as RequestFacts);
   fastify.removeAllContentTypeParsers();
@@ -144,10 +150,10 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
     done();
   });
 
-  await describeRoutes(fastify);
+  const describe = describeRoutes(fastify);
   const refuseUnknown = answerUnknownRoutes(fastify);
   if (rateLimit !== undefined) await limitRates(fastify, rateLimit);
-  addRoutes(fastify, { ...deps, isDraining: () => draining, audited: createAudited(deps.audit) });
+  addRoutes(fastify, { ...deps, isDraining: () => draining, describe, audited: createAudited(deps.audit) });
 
   const certificate = options.tls && createCertificate(fastify.server as unknown as HttpsServer, options.tls, logger);
   let closing: Promise<void> | undefined;

@@ -1,4 +1,4 @@
-import cors, { type FastifyCorsOptions } from '@fastify/cors';
+import type { FastifyCorsOptions } from '@fastify/cors';
 import type { FastifyRequest } from 'fastify';
 import { ANY_METHOD, type Api } from './api.ts';
 
@@ -18,6 +18,7 @@ export async function allowOrigins(app: Api, origins: readonly string[]): Promis
     exposedHeaders: EXPOSED,
     maxAge: MAX_AGE,
   };
+  const { default: cors } = await import('@fastify/cors');
   await app.register(cors, {
     delegator: (request: FastifyRequest, done: (error: Error | null, options: FastifyCorsOptions) => void) => {
       const { headers } = request.raw;

@@ -5,6 +5,7 @@ import type { ByteBudget } from '../lib/byte-budget.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { TokenStore } from '../tokens/token-store.ts';
 import type { Audited } from './audit.ts';
+import type { OpenapiDocument } from './openapi.ts';
 import type { RateLimit } from './rate-limit.ts';
 import type { TlsOptions } from './tls.ts';
 
@@ -106,5 +107,7 @@ export interface HttpDeps {
 export interface RouteDeps extends HttpDeps {
   /** True once new calls are refused. */
   isDraining(): boolean;
+  /** The API as OpenAPI. */
+  describe(): Promise<OpenapiDocument>;
   audited: Audited;
 }

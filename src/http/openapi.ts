@@ -1,27 +1,22 @@
-import swagger from '@fastify/swagger';
-import type { FastifyInstance, FastifySchema } from 'fastify';
-import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
+import type { FastifyInstance, FastifySchema, RouteOptions } from 'fastify';
+import { jsonSchemaTransform } from 'fastify-type-provider-zod';
 
-type Transform = typeof jsonSchemaTransform;
-type TransformInput = Parameters<Transform>[0];
+type TransformInput = Parameters<typeof jsonSchemaTransform>[0];
 
-/** Collects the routes that are added after it into `GET /openapi.json`. */
-export async function describeRoutes(app: FastifyInstance): Promise<void> {
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'worker-front',
-        version: '1',
-        description: 'Runs functions on one machine with Docker. Every error has the shape ErrorReply.',
-      },
-      components: {
-        securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'A token of the node.' } },
-      },
-    },
-    transform: jsonSchemaTransform,
-    transformObject: (document) => withoutUnused(withOperationIds(jsonSchemaTransformObject(document) as Document)),
-  });
+/** A document in OpenAPI 3.1. */
+export type OpenapiDocument = Record<string, unknown>;
+
+/**
+ * Notes the routes that are added after it; gives what describes them. Most nodes are never asked for that, so what writes
+ * it is loaded by the first who asks.
+ */
+export function describeRoutes(app: FastifyInstance): () => Promise<OpenapiDocument> {
+  const routes: RouteOptions[] = [];
+  app.addHook('onRoute', (route) => void routes.push(route));
+  return async () => {
+    const { documentOf } = await import('./openapi-document.ts');
+    return documentOf(routes);
+  };
 }
 
 /**
@@ -30,54 +25,4 @@ export async function describeRoutes(app: FastifyInstance): Promise<void> {
  */
 export function documented(schema: FastifySchema) {
   return { swaggerTransform: (input: TransformInput) => jsonSchemaTransform({ ...input, schema }) };
-}
-
-interface Operation {
-  operationId?: string;
-  requestBody?: { required?: boolean; content?: Record<string, unknown> };
-}
-
-interface Document {
-  paths?: Record<string, Record<string, Operation>>;
-  components?: { schemas?: Record<string, unknown> };
-}
-
-/** Methods whose bodies OpenAPI gives a meaning to. */
-const METHODS_WITH_BODY = new Set(['post', 'put', 'patch']);
-
-/**
- * One route may have many methods, each of which needs its own name: `getExecute`, `postExecute`, ... A JSON body is
- * never required: without one, query parameters count.
- */
-function withOperationIds<T extends Document>(document: T): T {
-  for (const [path, operations] of Object.entries(document.paths ?? {})) {
-    const words = path.split(/[^A-Za-z0-9]+/).filter((word) => word !== '');
-    const name = words.map((word) => (word[0] ?? '').toUpperCase() + word.slice(1)).join('');
-    for (const [method, { requestBody, ...operation }] of Object.entries(operations)) {
-      const body =
-        requestBody && METHODS_WITH_BODY.has(method)
-          ? { requestBody: { ...requestBody, required: !('application/json' in (requestBody.content ?? {})) } }
-          : {};
-      operations[method] = { ...operation, operationId: `${method}${name}`, ...body };
-    }
-  }
-  return document;
-}
-
-/** Drops named schemas that nothing refers to: the transform writes each one twice, for input and for output. */
-function withoutUnused<T extends Document>(document: T): T {
-  const schemas = document.components?.schemas ?? {};
-  const used = new Set<string>();
-  const visit = (part: unknown): void => {
-    for (const [, name] of JSON.stringify(part ?? null).matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
-      if (name === undefined || used.has(name)) continue;
-      used.add(name);
-      visit(schemas[name]);
-    }
-  };
-  visit(document.paths);
-  for (const name of Object.keys(schemas)) {
-    if (!used.has(name)) delete schemas[name];
-  }
-  return document;
 }

@@ -1,4 +1,3 @@
-import rateLimit from '@fastify/rate-limit';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { ANONYMOUS } from '../tokens/caller.ts';
 import type { Api } from './api.ts';
@@ -16,6 +15,7 @@ export interface RateLimit {
  * token are not limited. Refusals are `too_many_requests` with `Retry-After`.
  */
 export async function limitRates(app: Api, { requests, window }: RateLimit): Promise<void> {
+  const { default: rateLimit } = await import('@fastify/rate-limit');
   await app.register(rateLimit, {
     max: requests,
     timeWindow: window * 1000,

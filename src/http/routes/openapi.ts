@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { Api } from '../api.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { RouteDeps } from '../deps.ts';
 import { JSON_TYPE } from '../error-reply.ts';
+import type { OpenapiDocument } from '../openapi.ts';
 import { errorResponses } from '../schemas.ts';
 
 const schema = {
@@ -16,7 +17,7 @@ const schema = {
   },
 };
 
-export function openapiRoute(app: Api, deps: Pick<HttpDeps, 'tokens'>): void {
+export function openapiRoute(app: Api, { tokens, describe }: Pick<RouteDeps, 'tokens' | 'describe'>): void {
   /** The description does not change, but for whether a token is asked for. */
   const documents = new Map<boolean, Buffer>();
   app.route({
@@ -25,14 +26,14 @@ export function openapiRoute(app: Api, deps: Pick<HttpDeps, 'tokens'>): void {
     schema,
     config: { needs: 'any' },
     async handler(_request, reply) {
-      const { demanded } = deps.tokens;
-      const known = documents.get(demanded) ?? documentOf(app, demanded);
+      const { demanded } = tokens;
+      const known = documents.get(demanded) ?? bytesOf(await describe(), demanded);
       documents.set(demanded, known);
       return reply.type(JSON_TYPE).send(known as never);
     },
   });
 }
 
-function documentOf(app: Api, tokenDemanded: boolean): Buffer {
-  return Buffer.from(JSON.stringify({ ...app.swagger(), ...(tokenDemanded && { security: [{ token: [] }] }) }));
+function bytesOf(document: OpenapiDocument, tokenDemanded: boolean): Buffer {
+  return Buffer.from(JSON.stringify({ ...document, ...(tokenDemanded && { security: [{ token: [] }] }) }));
 }
