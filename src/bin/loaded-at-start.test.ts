@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
-const ENTRY = fileURLToPath(new URL('./worker-front.ts', import.meta.url));
+const ENTRY = fileURLToPath(new URL('./main.ts', import.meta.url));
 /** Imports that are followed before the first line runs: neither types alone, nor `import()`. */
 const STATIC = /^(?:import|export) (?!type\b)(?:[^'"]*? from )?'([^']+)';/gms;
 

@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts';
 import { createDaemon } from '../daemon.ts';
 import { messageOf } from '../lib/errors.ts';
 import { KEEP_SIGNAL } from '../lib/signals.ts';
+import { growAsUsual } from './young-space.ts';
 
 /**
  * Runs the daemon in this process until SIGTERM or SIGINT, or `KEEP_SIGNAL`, which leaves idle sandboxes for the next
@@ -25,6 +26,7 @@ export async function run(config: Config, options: { detached: boolean }): Promi
   };
   try {
     const daemon = await createDaemon(config, { logToFile: options.detached, signal: start.signal });
+    growAsUsual();
     const ended = new Promise<void>((resolve, reject) => {
       signals.onSignal = (signal) => {
         signals.onSignal = atOnce;

@@ -1,29 +1,7 @@
 #!/usr/bin/env node
-import { type Command, CommanderError } from 'commander';
-import { createProgram } from '../cli/program.ts';
-import { hasCode, messageOf } from '../lib/errors.ts';
-import { packageVersion } from '../lib/package-info.ts';
-import { run } from './run.ts';
+import { setFlagsFromString } from 'node:v8';
 
-// A multi-line note of the AWS SDK that Node.js 20 is old: it is for who updates this package, not for who runs it.
-// oxlint-disable-next-line no-restricted-properties -- written, not read
-process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
-
-const print = (line: string) => void process.stdout.write(`${line}\n`);
-
-const note = (line: string) => void process.stderr.write(`${line}\n`);
-
-const program = createProgram({ version: packageVersion(), entry: process.argv[1] ?? '', run, print, note });
-const withAllBelow = (command: Command): Command[] => [command, ...command.commands.flatMap(withAllBelow)];
-for (const command of withAllBelow(program)) command.exitOverride();
-
-try {
-  await program.parseAsync();
-} catch (error) {
-  if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode;
-  } else {
-    process.stderr.write(`worker-front: ${hasCode(error) ? error.message : messageOf(error)}\n`);
-    process.exitCode = 1;
-  }
-}
+// While a program is loaded nearly everything young is garbage, for which V8 would take 32 MB that an idle daemon then keeps.
+// So its space for young objects stays at its first size until `growAsUsual`; before anything is loaded, therefore a file of its own.
+setFlagsFromString('--semi-space-growth-factor=1');
+await import('./main.ts');
