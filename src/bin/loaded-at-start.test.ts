@@ -3,7 +3,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
-const ENTRY = fileURLToPath(new URL('./main.ts', import.meta.url));
+const COMMANDS = fileURLToPath(new URL('./main.ts', import.meta.url));
+const DAEMON = fileURLToPath(new URL('./run.ts', import.meta.url));
 /** Imports that are followed before the first line runs: neither types alone, nor `import()`. */
 const STATIC = /^(?:import|export) (?!type\b)(?:[^'"]*? from )?'([^']+)';/gms;
 
@@ -21,8 +22,7 @@ function packagesOf(entry: string): Set<string> {
 }
 
 test('a daemon loads what every node needs, and nothing else: the rest is loaded by the first who needs it', () => {
-  expect([...packagesOf(ENTRY)].sort()).toEqual([
-    'commander',
+  expect([...packagesOf(DAEMON)].sort()).toEqual([
     'dockerode',
     'fastify',
     'fastify-type-provider-zod',
@@ -34,4 +34,8 @@ test('a daemon loads what every node needs, and nothing else: the rest is loaded
     'yauzl',
     'zod',
   ]);
+});
+
+test('other commands do not load the daemon', () => {
+  expect([...packagesOf(COMMANDS)].sort()).toEqual(['commander', 'zod']);
 });

@@ -1,8 +1,7 @@
 import { type Command, CommanderError } from 'commander';
-import { createProgram } from '../cli/program.ts';
+import { createProgram, type ProgramOptions } from '../cli/program.ts';
 import { hasCode, messageOf } from '../lib/errors.ts';
 import { packageVersion } from '../lib/package-info.ts';
-import { run } from './run.ts';
 import { growAsUsual } from './young-space.ts';
 
 // A multi-line note of the AWS SDK that Node.js 20 is old: it is for who updates this package, not for who runs it.
@@ -12,6 +11,12 @@ process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 
 const note = (line: string) => void process.stderr.write(`${line}\n`);
+
+/** Only `start` needs the daemon: all other commands answer without having loaded it. */
+const run: ProgramOptions['run'] = async (config, options) => {
+  const { run: runDaemon } = await import('./run.ts');
+  await runDaemon(config, options);
+};
 
 const program = createProgram({ version: packageVersion(), entry: process.argv[1] ?? '', run, print, note });
 const withAllBelow = (command: Command): Command[] => [command, ...command.commands.flatMap(withAllBelow)];
