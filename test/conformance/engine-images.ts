@@ -169,7 +169,8 @@ export function describeImages(get: () => EngineHarness, unique: () => string): 
       const own = { ...labels, command: unique() };
       const command = { image, command: [...COMMANDS.fails], labels: own, maxOutputBytes: 10 };
       const result = await engine.runOnHostNetwork(command);
-      expect(result).toEqual({ exitCode: 3, output: 'to stdout\nto stderr\n'.slice(-10) });
+      // The last bytes; which stream the engine reads last is not said.
+      expect(result).toEqual({ exitCode: 3, output: expect.stringMatching(/^to std(out|err)\n$/) });
       expect(await engine.listContainers(own)).toEqual([]);
     });
 

@@ -3,7 +3,7 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cli, TEST_RUN } from '../support/cli.ts';
-import { eventually, functionSource, nodejs, python, startNode, type TestNode } from '../support/node.ts';
+import { eventually, functionSource, NO_NETWORK, nodejs, python, startNode, type TestNode } from '../support/node.ts';
 
 // Daemons that end and start again on the same data folder: which sandboxes go on, and which do not.
 
@@ -22,14 +22,14 @@ exports.handle = async () => ({ answer: 'node', calls: ++calls, pid: process.pid
 `;
 
 const FUNCTIONS = {
-  shared: python(WHO('shared'), { isolation: 'shared' }),
-  forked: python(WHO('forked'), { isolation: 'process' }),
-  spare: nodejs(NODE, { isolation: 'process' }),
-  ahead: python(WHO('ahead'), { isolation: 'container', prewarm: 1 }),
-  changed: python(WHO('old'), { isolation: 'shared' }),
-  deleted: python(WHO('deleted'), { isolation: 'shared' }),
-  busy: python(WHO('busy'), { isolation: 'shared' }),
-  later: nodejs(NODE, { isolation: 'shared' }),
+  shared: python(WHO('shared'), { ...NO_NETWORK, isolation: 'shared' }),
+  forked: python(WHO('forked'), { ...NO_NETWORK, isolation: 'process' }),
+  spare: nodejs(NODE, { ...NO_NETWORK, isolation: 'process' }),
+  ahead: python(WHO('ahead'), { ...NO_NETWORK, isolation: 'container', prewarm: 1 }),
+  changed: python(WHO('old'), { ...NO_NETWORK, isolation: 'shared' }),
+  deleted: python(WHO('deleted'), { ...NO_NETWORK, isolation: 'shared' }),
+  busy: python(WHO('busy'), { ...NO_NETWORK, isolation: 'shared' }),
+  later: nodejs(NODE, { ...NO_NETWORK, isolation: 'shared' }),
 };
 const ENV = { REST_CONTAINER_LIFE_TIME: '600', QUEUE_TIMEOUT: '60' };
 
@@ -105,7 +105,7 @@ describe('a daemon that is started again', () => {
     );
 
     await node.daemon.kill();
-    await source.put('changed', python(WHO('new'), { isolation: 'shared' }));
+    await source.put('changed', python(WHO('new'), { ...NO_NETWORK, isolation: 'shared' }));
     await source.remove('deleted');
     await again();
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { LANGUAGES } from '../support/blame-table.ts';
 import { misbehavingNode } from '../support/misbehaving-node.ts';
-import { eventually } from '../support/node.ts';
+import { eventually, NO_NETWORK } from '../support/node.ts';
 import type { ZipEntries } from '../support/zip.ts';
 
 // What must not be blamed on a call: kills for memory before it, and words of another call. And who has to share the blame.
@@ -18,7 +18,7 @@ const MANIFESTS = {
 const at = misbehavingNode((language, misbehave) => {
   const functions: Record<string, ZipEntries> = {};
   for (const [name, manifest] of Object.entries(MANIFESTS)) {
-    functions[`${name}-${language}`] = misbehave(language, { ...manifest, memory: '192MiB' });
+    functions[`${name}-${language}`] = misbehave(language, { ...manifest, memory: '192MiB', ...NO_NETWORK });
   }
   return functions;
 });

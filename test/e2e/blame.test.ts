@@ -14,6 +14,7 @@ import {
 import type { Language } from '../support/function-table.ts';
 import { misbehavingNode } from '../support/misbehaving-node.ts';
 import type { Reply } from '../support/node.ts';
+import { NO_NETWORK } from '../support/node.ts';
 import type { ZipEntries } from '../support/zip.ts';
 
 // What killed a call, in every language and isolation: the code names it, and the next call is fine. Calls of one function run one
@@ -31,9 +32,14 @@ const nameOf = (language: Language, isolation: Isolation, { shortTimeout }: Deat
 const at = misbehavingNode((language, misbehave) => {
   const functions: Record<string, ZipEntries> = {};
   for (const isolation of ISOLATIONS) {
-    functions[`${language}-${isolation}`] = misbehave(language, { isolation, memory: MEMORY });
+    functions[`${language}-${isolation}`] = misbehave(language, { isolation, memory: MEMORY, ...NO_NETWORK });
     const timeout = SHORT_TIMEOUT;
-    functions[`short-${language}-${isolation}`] = misbehave(language, { isolation, memory: MEMORY, timeout });
+    functions[`short-${language}-${isolation}`] = misbehave(language, {
+      isolation,
+      memory: MEMORY,
+      timeout,
+      ...NO_NETWORK,
+    });
   }
   return functions;
 });

@@ -1,6 +1,6 @@
 import http from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { eventually, startNode, type TestNode } from '../support/node.ts';
+import { eventually, NO_NETWORK, startNode, type TestNode } from '../support/node.ts';
 import type { ZipEntries } from '../support/zip.ts';
 
 // Callers that go away.
@@ -60,7 +60,7 @@ const CELLS = LANGUAGES.flatMap((language) => ISOLATIONS.map((isolation) => [lan
 
 function code(language: keyof typeof CODE, manifest: object): ZipEntries {
   const [environment, file, text] = CODE[language];
-  return { 'config.json': JSON.stringify({ environment, ...manifest }), [file]: text };
+  return { 'config.json': JSON.stringify({ environment, ...NO_NETWORK, ...manifest }), [file]: text };
 }
 
 let node: TestNode;

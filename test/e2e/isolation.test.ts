@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { eventually, python, startNode, type TestNode } from '../support/node.ts';
+import { eventually, NO_NETWORK, python, startNode, type TestNode } from '../support/node.ts';
 import { probe, type Seen } from '../support/probes.ts';
 import type { ZipEntries } from '../support/zip.ts';
 
@@ -18,9 +18,9 @@ beforeAll(async () => {
   };
   for (const language of LANGUAGES) {
     for (const isolation of ['container', 'process', 'shared']) {
-      functions[`${isolation}-${language}`] = probe(language, { isolation });
+      functions[`${isolation}-${language}`] = probe(language, { isolation, ...NO_NETWORK });
     }
-    const several = { isolation: 'shared', concurrency: 4, timeout: TIMEOUT };
+    const several = { isolation: 'shared', concurrency: 4, timeout: TIMEOUT, ...NO_NETWORK };
     functions[`several-${language}`] = probe(language, several);
   }
   node = await startNode(functions, { REST_CONTAINER_LIFE_TIME: '120', CONTAINER_POOL_LIMIT: '0' });
@@ -37,8 +37,9 @@ async function calls(name: string, count: number) {
   return replies;
 }
 
-describe.each(LANGUAGES)('%s', (language) => {
-  test('container: every call has a sandbox that no other call had', async () => {
+// Beside each other, as each language has functions of its own; what it does to them, one after the other.
+describe.concurrent.each(LANGUAGES)('%s', (language) => {
+  test.sequential('container: every call has a sandbox that no other call had', async () => {
     const replies = await calls(`container-${language}`, 3);
     for (const { result, meta } of replies) {
       expect(result).toMatchObject(NOTHING);
@@ -54,7 +55,7 @@ describe.each(LANGUAGES)('%s', (language) => {
     );
   });
 
-  test('process: one sandbox, and nothing of one call is visible to the next', async () => {
+  test.sequential('process: one sandbox, and nothing of one call is visible to the next', async () => {
     const name = `process-${language}`;
     const replies = await calls(name, 3);
     for (const { result, meta } of replies) {
@@ -68,7 +69,7 @@ describe.each(LANGUAGES)('%s', (language) => {
     expect(replies.map(({ meta }) => meta.Start === 'reused')).toEqual([false, true, true]);
   });
 
-  test('process: a process that has the handler loaded waits for the next call', async () => {
+  test.sequential('process: a process that has the handler loaded waits for the next call', async () => {
     await eventually(
       async () => {
         const sent = Date.now() / 1000;
@@ -79,7 +80,7 @@ describe.each(LANGUAGES)('%s', (language) => {
     );
   });
 
-  test('shared: the loaded handler and what it left are kept', async () => {
+  test.sequential('shared: the loaded handler and what it left are kept', async () => {
     const replies = await calls(`shared-${language}`, 3);
     expect(replies.map(({ result }) => result.count)).toEqual([0, 1, 2]);
     expect(new Set(replies.map(({ result }) => result.pid)).size).toBe(1);
@@ -90,7 +91,7 @@ describe.each(LANGUAGES)('%s', (language) => {
     expect(last?.meta).toMatchObject({ Isolation: 'shared', UsingExistingRestContainer: true, Start: 'reused' });
   });
 
-  test('shared: as many calls at once in one process as the manifest says', async () => {
+  test.sequential('shared: as many calls at once in one process as the manifest says', async () => {
     const name = `several-${language}`;
     await node.ok(name, { do: 'since' });
     const replies = await Promise.all([1, 2, 3, 4].map(() => node.ok<number>(name, { do: 'meet', n: 4 })));
@@ -98,7 +99,7 @@ describe.each(LANGUAGES)('%s', (language) => {
     expect(new Set(replies.map(({ meta }) => meta.ContainerName)).size).toBe(1);
   });
 
-  test('shared: a timeout of one of several ends that one; its neighbours finish, new calls go elsewhere', async () => {
+  test.sequential('shared: a timeout of one of several ends that one; its neighbours finish, new calls go elsewhere', async () => {
     const name = `several-${language}`;
     const hanging = node.call(name, { do: 'hang' });
     const before = await eventually(

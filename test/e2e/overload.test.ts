@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { percentile } from '../../src/bench/lib/latency.ts';
 import { type Answer, LoadClient, usageOf } from '../support/load-client.ts';
-import { eventually, nodejs, startNode, type TestNode } from '../support/node.ts';
+import { eventually, NO_NETWORK, nodejs, startNode, type TestNode } from '../support/node.ts';
 
 /*
  * More load than the node can serve. `WORKER_FRONT_OVERLOAD_SECONDS=60` runs it as long as the promise says. The handlers
@@ -33,7 +33,7 @@ let node: TestNode;
 let before: ReturnType<typeof usageOf>;
 
 beforeAll(async () => {
-  const small = { isolation: 'shared', memory: '128MiB' };
+  const small = { isolation: 'shared', memory: '128MiB', ...NO_NETWORK };
   const names = ['crowd0', 'crowd1', 'crowd2', 'crowd3', 'late', 'quick'];
   const sleepers = Object.fromEntries(names.map((name) => [name, nodejs(SLEEPER, small)]));
   node = await startNode(

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { startDaemon } from '../support/daemon.ts';
-import { type Body, eventually, python, startNode } from '../support/node.ts';
+import { type Body, eventually, NO_NETWORK, python, startNode } from '../support/node.ts';
 import { zipOf } from '../support/zip.ts';
 import { serve, staticFiles } from '../support/zip-server.ts';
 
@@ -15,7 +15,7 @@ def lambda_handler(event, context):
 
 describe('a full memory budget', () => {
   test('evicts what is idle, lets calls wait, and then refuses', async () => {
-    const sandbox = { isolation: 'shared', memory: '128MiB' };
+    const sandbox = { isolation: 'shared', memory: '128MiB', ...NO_NETWORK };
     const small = await startNode(
       { a: python(SLEEPER, sandbox), b: python(SLEEPER, sandbox), c: python(SLEEPER, sandbox) },
       { MEMORY_BUDGET: '256MiB', QUEUE_TIMEOUT: '1', REST_CONTAINER_LIFE_TIME: '600' },
@@ -43,7 +43,7 @@ describe('a full memory budget', () => {
 });
 
 test('two hundred first calls at once: one fetch, one build, every caller is answered', async () => {
-  const crowd = await zipOf(python(NOOP, { isolation: 'shared', concurrency: 10, maxSandboxes: 4 }));
+  const crowd = await zipOf(python(NOOP, { isolation: 'shared', concurrency: 10, maxSandboxes: 4, ...NO_NETWORK }));
   await using server = await serve(staticFiles(new Map([['/crowd.zip', crowd]])));
   const env = { STEM_SANDBOXES: '0', QUEUE_LIMIT: '200', QUEUE_TIMEOUT: '100' };
   await using daemon = await startDaemon({ codeSource: server.origin, env });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { eventually, type Meta, python, startNode, type TestNode } from '../support/node.ts';
+import { eventually, type Meta, NO_NETWORK, python, startNode, type TestNode } from '../support/node.ts';
 
 // Pre-warmed sandboxes, reuse, the reaper, the memory budget, and what is done to sandboxes from outside and inside.
 
@@ -43,20 +43,20 @@ const DEFAULTS = {
 };
 
 beforeAll(async () => {
-  const shared = { isolation: 'shared' };
+  const shared = { isolation: 'shared', ...NO_NETWORK };
   node = await startNode(
     {
-      pooled: python(NOOP),
-      top: python(NOOP),
-      warm: python(NOOP, { prewarm: 2 }),
+      pooled: python(NOOP, NO_NETWORK),
+      top: python(NOOP, NO_NETWORK),
+      warm: python(NOOP, { prewarm: 2, ...NO_NETWORK }),
       one: python(SLEEPER, { ...shared, maxSandboxes: 1 }),
       two: python(SLEEPER, { ...shared, maxSandboxes: 2 }),
       idle: python(SLEEPER, shared),
       busy: python(SLEEPER, shared),
       short: python(SLEEPER, shared),
-      'greedy-process': python(GREEDY, { isolation: 'process', memory: '96MiB' }),
+      'greedy-process': python(GREEDY, { isolation: 'process', memory: '96MiB', ...NO_NETWORK }),
       'greedy-shared': python(GREEDY, { ...shared, memory: '96MiB' }),
-      broken: python('raise RuntimeError("the real reason")\n', { prewarm: 3 }),
+      broken: python('raise RuntimeError("the real reason")\n', { prewarm: 3, ...NO_NETWORK }),
     },
     { ...upper(DEFAULTS), STEM_SANDBOXES: '0', CODE_CHECK_INTERVAL: '0.2' },
   );

@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Beacon, openBeacon } from '../support/beacon.ts';
 import { misbehaving } from '../support/misbehave.ts';
-import { eventually, type Reply, startNode, type TestNode } from '../support/node.ts';
+import { eventually, NO_NETWORK, type Reply, startNode, type TestNode } from '../support/node.ts';
 
 // Sandboxes are killed while calls run. A call whose handler may have begun fails, once, with a code that says why, and never
 // begins again; every other call is answered as if nothing had happened. The handlers count their own beginnings at the beacon.
 
-const SHARED = { isolation: 'shared', memory: '96MiB' };
+const SHARED = { isolation: 'shared', memory: '96MiB', ...NO_NETWORK };
 
 let beacon: Beacon;
 let node: TestNode;
@@ -26,7 +26,7 @@ beforeAll(async () => {
   node = await startNode(
     {
       load: misbehave('python', SHARED),
-      pooled: misbehave('python', { isolation: 'container', memory: '96MiB', prewarm: 2 }),
+      pooled: misbehave('python', { isolation: 'container', memory: '96MiB', prewarm: 2, ...NO_NETWORK }),
       racing: misbehave('python', { ...SHARED, maxSandboxes: 1 }),
       busy: misbehave('node', { ...SHARED, maxSandboxes: 4 }),
       crowded: misbehave('python', { ...SHARED, concurrency: 4, maxSandboxes: 2 }),

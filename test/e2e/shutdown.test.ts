@@ -1,7 +1,15 @@
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { cli } from '../support/cli.ts';
-import { eventually, functionSource, python, type Reply, startNode, type TestNode } from '../support/node.ts';
+import {
+  eventually,
+  functionSource,
+  NO_NETWORK,
+  python,
+  type Reply,
+  startNode,
+  type TestNode,
+} from '../support/node.ts';
 
 // How a daemon ends, under load: each call is counted.
 
@@ -12,9 +20,9 @@ def lambda_handler(event, context):
     return event.get("nonce")
 `;
 const FUNCTIONS = {
-  quick: python(SLEEP, { isolation: 'shared' }),
-  slow: python(SLEEP, { isolation: 'shared' }),
-  single: python(SLEEP, { isolation: 'shared', maxSandboxes: 1 }),
+  quick: python(SLEEP, { ...NO_NETWORK, isolation: 'shared' }),
+  slow: python(SLEEP, { ...NO_NETWORK, isolation: 'shared' }),
+  single: python(SLEEP, { ...NO_NETWORK, isolation: 'shared', maxSandboxes: 1 }),
 };
 const ENV = { REST_CONTAINER_LIFE_TIME: '600', QUEUE_TIMEOUT: '100', STEM_SANDBOXES: '0' };
 

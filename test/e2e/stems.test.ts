@@ -52,7 +52,8 @@ const EXPECTED = {
   ),
 };
 
-describe.each([
+// Beside each other, each on a node of its own.
+describe.concurrent.each([
   ['stem', '1'],
   ['image', '0'],
 ])('from a %s', (kind, stems) => {
@@ -82,35 +83,38 @@ describe.each([
   });
   afterAll(() => node?.stop());
 
-  test.each(['python', 'node'])('%s: a first call waits for a build only where there are no stems', async (name) => {
-    const { meta, timings } = await node.ok(name);
-    if (kind === 'stem') {
-      expect(timings['build']).toBe(0);
-      expect(meta.ImageBuilt).toBe(false);
-    } else {
-      expect(timings['build']).toBeGreaterThan(0);
-      expect(meta).toMatchObject({ ImageBuilt: true, Start: 'built' });
-    }
-    await eventually(
-      () => node.engine.listImages({ 'io.worker-front.node': node.daemon.node, 'io.worker-front.function': name }),
-      (images) => images.length === 1,
-    );
-  });
+  test.sequential.each(['python', 'node'])(
+    '%s: a first call waits for a build only where there are no stems',
+    async (name) => {
+      const { meta, timings } = await node.ok(name);
+      if (kind === 'stem') {
+        expect(timings['build']).toBe(0);
+        expect(meta.ImageBuilt).toBe(false);
+      } else {
+        expect(timings['build']).toBeGreaterThan(0);
+        expect(meta).toMatchObject({ ImageBuilt: true, Start: 'built' });
+      }
+      await eventually(
+        () => node.engine.listImages({ 'io.worker-front.node': node.daemon.node, 'io.worker-front.function': name }),
+        (images) => images.length === 1,
+      );
+    },
+  );
 
-  test.each(LANGUAGES)('%s: has its paths, user, variables, permissions and limits', async (language) => {
+  test.sequential.each(LANGUAGES)('%s: has its paths, user, variables, permissions and limits', async (language) => {
     const found = await made<Facts>(language);
     Object.assign(seen[kind] as object, { [language]: found });
     expect(found).toMatchObject(EXPECTED);
   });
 
-  test('has a network of its own unless the manifest says otherwise', async () => {
+  test.sequential('has a network of its own unless the manifest says otherwise', async () => {
     const found = await made<Facts>('online');
     expect(found['interfaces']).toBe('eth0 lo ');
     expect(found['memory']).toBe(String(64 * MIB));
     Object.assign(seen[kind] as object, { online: found });
   });
 
-  test.each(['python', 'node'] as const)('%s: has its installed packages', async (language) => {
+  test.sequential.each(['python', 'node'] as const)('%s: has its installed packages', async (language) => {
     const name = `deps-${language}`;
     const first = await node.ok(name);
     expect(first.meta).toMatchObject({ ImageBuilt: true, Start: 'built' });
@@ -123,13 +127,13 @@ describe.each([
     );
   });
 
-  test.each(LANGUAGES)('%s: /tmp is full at its limit', async (language) => {
+  test.sequential.each(LANGUAGES)('%s: /tmp is full at its limit', async (language) => {
     const [words, size] = await made<[string, number]>(language, { do: 'fill' });
     expect(words).toMatch(/No space left/);
     expect(size).toBe(40 * MIB);
   });
 
-  test.each(LANGUAGES)('%s: what counts as out of memory', async (language) => {
+  test.sequential.each(LANGUAGES)('%s: what counts as out of memory', async (language) => {
     for (const what of ['eat', 'eat-in-child']) {
       expect(await failing(language, { do: what }), what).toBe('out_of_memory');
     }
