@@ -15,7 +15,13 @@ export default defineConfig({
     sequence: { sequencer: LongFirst },
     projects: [
       {
-        test: { name: 'unit', include: ['src/**/*.test.ts', 'test/soak/**/*.test.ts'], testTimeout: 10_000 },
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'test/soak/**/*.test.ts'],
+          testTimeout: 10_000,
+          // All cores; vitest would leave one out.
+          maxWorkers: '100%',
+        },
       },
       {
         test: {

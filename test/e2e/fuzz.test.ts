@@ -14,7 +14,7 @@ import { tempDir } from '../support/temp-dir.ts';
 
 const TOKEN = 'token-of-the-fuzz-test';
 /** Seconds; a run that is cut short has tried every operation, with fewer requests. */
-const LIMIT = Number(process.env['FUZZ_SECONDS'] ?? 75);
+const LIMIT = Number(process.env['FUZZ_SECONDS'] ?? 40);
 
 interface Report {
   operations: { total: number; tested: number; errored: number };

@@ -100,8 +100,8 @@ describe.each([
     return result;
   };
 
-  describe.each(LANGUAGES)('%s', (language) => {
-    test.each(ISOLATIONS)('what is forbidden is refused: %s', async (isolation) => {
+  describe.concurrent.each(LANGUAGES)('%s', (language) => {
+    test.sequential.each(ISOLATIONS)('what is forbidden is refused: %s', async (isolation) => {
       const name = `${language}-${isolation}`;
       const call = () => tried(name, { try: [...Object.keys(ATTEMPTS[language]), WAITING], mark: MARK });
       // Calls at the same time make a sandbox keep processes for more than one (`pool/spares.ts`): they are there to be tried.

@@ -158,7 +158,7 @@ test('ten times more calls than the node can serve', { timeout: SECONDS * 1000 +
 test('a flooded function leaves sandboxes to others, and does not slow them', async () => {
   using client = new LoadClient();
   const { call, sequence } = caller(client);
-  const alone = times((await sequence('quick', 41)).slice(1));
+  const alone = times((await sequence('quick', 26)).slice(1));
   await asBefore();
   const stop = new AbortController();
   const flooded: Answer[] = [];
@@ -177,7 +177,7 @@ test('a flooded function leaves sandboxes to others, and does not slow them', as
     (busy) => busy === 4,
   );
   const late = await call('late');
-  const [first, ...beside] = await sequence('quick', 41);
+  const [first, ...beside] = await sequence('quick', 26);
   stop.abort();
   await flooding;
   const figures = {
@@ -191,7 +191,7 @@ test('a flooded function leaves sandboxes to others, and does not slow them', as
     served: accepted(flooded).length,
   };
   report('beside a flooded function', figures);
-  expect([late, first, ...beside].map((answer) => answer?.status)).toEqual(Array(42).fill(200));
+  expect([late, first, ...beside].map((answer) => answer?.status)).toEqual(Array(27).fill(200));
   expectRefusals(refused(flooded));
   expect(figures.beside50).toBeLessThan(2 * figures.alone50);
   expect(figures.beside99).toBeLessThan(2 * figures.alone99 + SLEEP_MS);
@@ -203,7 +203,7 @@ test('calls that run for long leave other functions their sandboxes and their la
   const { call, sequence } = caller(client);
   const slow: Promise<Answer>[] = [];
   for (const count of [1, 2, 3]) {
-    slow.push(call('crowd1', 15_000));
+    slow.push(call('crowd1', 10_000));
     await eventually(
       () => node.inState('busy'),
       (busy) => busy === count,
