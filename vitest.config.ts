@@ -5,8 +5,11 @@ import LongFirst from './test/support/long-first.ts';
 // machine may stall for seconds. Much of what these tests do is waiting, so two files run at a time.
 const onEngine = { pool: 'forks' as const, retry: 2, testTimeout: 120_000, hookTimeout: 300_000 };
 
-/** One at a time, after all others: files that measure, that keep both cores busy, or that route addresses as another one does. */
-const ALONE = ['blame', 'hostile', 'network-walls-builds', 'overload', 'soak'].map(
+/**
+ * One at a time, after all others: files that measure, that keep both cores busy, or that route the same addresses as
+ * another one.
+ */
+const ALONE = ['blame', 'engine-faults', 'hostile', 'network-walls-builds', 'overload', 'soak'].map(
   (name) => `test/e2e/${name}.test.ts`,
 );
 

@@ -1,11 +1,13 @@
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BAD_BUNDLES, writeBadBundles } from '../support/bad-bundles.ts';
+import { LANGUAGES } from '../support/blame-table.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { FUNCTION_CASES, type FunctionCase } from '../support/function-table.ts';
+import { NO_NETWORK } from '../support/node.ts';
 
 const FIXTURES = fileURLToPath(new URL('../support/functions/', import.meta.url));
 
@@ -20,6 +22,11 @@ let daemon: Awaited<ReturnType<typeof startDaemon>>;
 beforeAll(async () => {
   source = await mkdtemp(join(tmpdir(), 'worker-front-bad-'));
   await cp(FIXTURES, source, { recursive: true });
+  for (const language of LANGUAGES) {
+    const path = join(source, `misbehave-${language}`, 'config.json');
+    const manifest = JSON.parse(await readFile(path, 'utf8')) as object;
+    await writeFile(path, JSON.stringify({ ...manifest, ...NO_NETWORK }));
+  }
   for (const { function: name, files } of FUNCTION_CASES) {
     for (const [path, content] of Object.entries(files ?? {})) {
       await mkdir(dirname(join(source, name, path)), { recursive: true });
