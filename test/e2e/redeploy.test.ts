@@ -91,8 +91,8 @@ test(`a redeploy every second for ${SECONDS} s under load: no failed call, no ol
   for (const { name } of states) await served(name, last);
   // The load has to see it too: under its calls alone, versions may have been overtaken until now.
   await eventually(
-    () => Promise.resolve(states.map(({ seen }) => seen)),
-    (all) => all.every((seen) => seen === last),
+    () => Promise.resolve(states),
+    (all) => all.every(({ seen, calls }) => seen === last && calls > SECONDS / 2),
   );
   for (const state of states) state.over = true;
   await Promise.all(loads);
@@ -177,8 +177,10 @@ test('a version that is overtaken while it is prepared never serves, and is drop
     return (await node.get('/functions/overtaken')).body;
   };
   await eventually(look, (body) => body['State'] === 'preparing');
-  const during = await bundlesOf('overtaken');
-  expect(during).toHaveLength(2);
+  const during = await eventually(
+    () => bundlesOf('overtaken'),
+    (found) => found.length === 2,
+  );
   await node.source.put('overtaken', version(3));
   await eventually(look, () => answers.at(-1) === 3);
   expect(new Set(answers)).toEqual(new Set([1, 3]));
