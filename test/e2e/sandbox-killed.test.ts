@@ -168,10 +168,12 @@ describe('a sandbox that is killed while it is busy', () => {
       },
     );
     for (const { reply } of failed) expect(reply).toMatchObject({ status: 502, body: { Code: 'out_of_memory' } });
-    const codes = failedOf(calls).map(({ reply }) => reply.body.Code);
+    const lost = failedOf(calls);
+    const codes = lost.map(({ reply }) => reply.body.Code);
     expect(new Set([...codes, 'out_of_memory'])).toEqual(new Set(['out_of_memory']));
-    // At most four calls run in a sandbox.
-    expect(codes.length).toBeLessThanOrEqual(3 * 3);
+    // At most four calls run in a sandbox; others may have been on their way to it.
+    expect(lost.filter(({ word }) => begun.has(word)).length).toBeLessThanOrEqual(3 * 3);
+    expect(lost.length).toBeLessThanOrEqual(3 * 6);
     expect(calls.length).toBeGreaterThan(codes.length);
   });
 });

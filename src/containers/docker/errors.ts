@@ -45,14 +45,15 @@ export function fromSilence(where: string, operation: Operation, limitMs: number
 
 /**
  * An answer of the engine that is no success, told by its status alone
- * (https://docs.docker.com/reference/api/engine/). Only a full disk has no status of its own: the engine says 500 with
- * the kernel's words in it.
+ * (https://docs.docker.com/reference/api/engine/). Two things have no status of their own: for a full disk the engine says
+ * 500 with the kernel's words in it, and while it goes down it still answers on open connections
+ * (https://github.com/moby/moby/pull/38241), with the words of what it has lost already.
  */
 export function fromStatus(status: number, words: string, operation: Operation): WorkerFrontError {
   const details = { operation, status };
   if (status >= 500 && isNoSpace(words)) return storageFull(words, { operation });
-  // Never the engine itself: a proxy in front of it says that nobody is behind.
-  if (status === 502 || status === 503 || status === 504) {
+  // But for 500 never the engine itself: a proxy in front of it says that nobody is behind.
+  if (status === 502 || status === 503 || status === 504 || (status === 500 && isGoingDown(words))) {
     return engineUnavailable(`The container engine is not available: ${words}`, { details });
   }
   if (status === 409) return new WorkerFrontError('conflict', `The container engine refused: ${words}`, { details });
@@ -64,6 +65,13 @@ export function fromStatus(status: number, words: string, operation: Operation):
 /** ENOSPC, as the kernel words it; engine and builds pass it on in their texts, which is all there is to tell by. */
 export function isNoSpace(words: string): boolean {
   return /no space left on device|disk quota exceeded/i.test(words);
+}
+
+/** The engine's own connection to what runs its containers is gone, or its work is cancelled. */
+function isGoingDown(words: string): boolean {
+  return /transport is closing|ttrpc: closed|grpc: the (client )?connection is|code = (unavailable|canceled)|context canceled|containerd\S*: connect: |shutting down/i.test(
+    words,
+  );
 }
 
 export function storageFull(words: string, details: Record<string, unknown> = {}): WorkerFrontError {

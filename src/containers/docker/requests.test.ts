@@ -129,6 +129,9 @@ describe('parts of answers', () => {
     [400, 'no space left on device', 'internal_error'],
     [500, 'write /x: no space left on device', 'storage_full'],
     [500, 'anything else', 'internal_error'],
+    [500, 'failed to create task: transport is closing: unavailable', 'engine_unavailable'],
+    [500, 'dial unix /run/containerd/containerd.sock: connect: connection refused', 'engine_unavailable'],
+    [500, 'ttrpc: closed: unknown', 'engine_unavailable'],
     [502, 'bad gateway', 'engine_unavailable'],
     [503, 'no engine behind', 'engine_unavailable'],
   ])('gives status %i (%s) the code %s', (status, words, code) => {
