@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -174,6 +175,8 @@ int main(int argc, char **argv) {
   if (argv[1] && strcmp(argv[1], "--exec") == 0 && argv[2]) process_exec(argv + 2);
   read_arguments(argv + 1);
   prctl(PR_SET_DUMPABLE, 0);
+  /* Buffers come and go with each process: their memory is not given back to the kernel in between. */
+  mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   int signals = watch_signals();
   read_settings();

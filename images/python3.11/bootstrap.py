@@ -58,7 +58,7 @@ class Reader:
 
     def frame(self):
         if not self.buffer:
-            data = os.read(LINK, 65536)
+            data = os.read(LINK, 8192)
             if len(data) >= 8:
                 start = 8 + int.from_bytes(data[:4], "little")
                 if len(data) == start + int.from_bytes(data[4:8], "little"):

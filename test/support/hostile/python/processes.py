@@ -24,9 +24,17 @@ def waiting(_):
     return sum(name.isdigit() and int(name) not in (1, os.getpid()) for name in os.listdir("/proc"))
 
 
+def session(pid):
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 1
+
+
 def count(_):
-    """All of the sandbox: init, this one, and those that wait for calls."""
-    return sum(name.isdigit() for name in os.listdir("/proc")) <= 6
+    """All of the sandbox: init, this one, and those that wait for calls, up to sixteen. What an ended call leaves is in a session whose leader is gone."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return len(pids) <= 20 and all(session(pid) in pids for pid in pids)
 
 
 ATTEMPTS = {
