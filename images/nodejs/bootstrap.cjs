@@ -1,8 +1,10 @@
 'use strict';
 // The Node.js runtime of a sandbox (docs/protocol.md, "On the link"). Init starts it with the link as descriptor 3:
-//   node --max-old-space-size=65536 /opt/worker-front/bootstrap.cjs
+//   node --max-old-space-size=65536 --no-short-builtin-calls /opt/worker-front/bootstrap.cjs
 // Node.js fixes the heap limit at boot, when the memory of the function is not known yet; so the limit is the
 // sandbox's own (the kernel ends the process, which is counted), and followMemory keeps garbage small instead.
+// With so high a limit V8 takes the machine for a large one and copies its builtins (1.6 MB) into every process, which no
+// process with a limit below 2 GB does: not here either.
 
 const { createLink } = require('./link.cjs');
 const { blockingOutput } = require('./output.cjs');
