@@ -17,7 +17,7 @@
 #define FULL (256u * 1024u)
 #define MAX_SPARES 64
 /* Forks that wait while calls come quickly: more would save little more. Each takes half a megabyte beside what it shares. */
-#define MAX_FORKS 16
+#define MAX_FORKS 8
 /* Of the sandbox's memory, and of its limit of tasks: a fork takes a small part of these. */
 #define MEMORY_PER_FORK (8 * 1024 * 1024)
 #define TASKS_PER_FORK 8
