@@ -1,0 +1,1 @@
+"""Parts of the bootstrap. Each touches few objects in a fork: see bootstrap.py."""
