@@ -4,6 +4,8 @@ import json
 import os
 import time
 
+from _worker_front import calls
+
 LINK = 3
 MIB = 1 << 20
 
@@ -35,12 +37,13 @@ class Raw:
         self.text = text
 
 
-def dumps(value, written=json.dumps, **options):
-    return value.text if isinstance(value, Raw) else written(value, **options)
+def write_raw(result, limit, written=calls.write):
+    return result.text.encode() if isinstance(result, Raw) else written(result, limit)
 
 
 def raw_result(event, call):
-    json.dumps = dumps
+    """What writes results is within reach of whoever runs in the same process."""
+    calls.write = write_raw
     return Raw(event["text"])
 
 
