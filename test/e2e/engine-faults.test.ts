@@ -84,8 +84,8 @@ describe('an engine that goes and comes back', () => {
   it('without its networks: they are made again', async () => {
     await engine.stop();
     await engine.start({ forgetNetworks: true });
+    // By then the daemon may have made them again already.
     await ready();
-    expect(await engine.client.listNetworks({ 'io.worker-front.node': node.daemon.node })).toEqual([]);
     // Sandboxes that were attached live on, cut off; new ones get the network.
     await node.get('/clear');
     await node.ok('networked');
