@@ -8,7 +8,7 @@ export interface RecoveryDeps {
   /** What has to be done once before any sandbox is made. */
   first(): Promise<void>;
   /** What has to be done at each return of the engine. */
-  again(): void;
+  again(): unknown;
   pool: { suspend(reason: WorkerFrontError): void; resume(): void };
   /** Told when sandboxes are made again after a return. */
   onBack(): void;
@@ -35,7 +35,7 @@ export function createRecovery(options: { clock: Clock; logger: Logger }, deps: 
   let timer: Timer | undefined;
 
   const recover = async (): Promise<void> => {
-    if (prepared) deps.again();
+    if (prepared) await deps.again();
     else await deps.first();
     prepared = true;
     if (closed || !watch.isUp) return;

@@ -172,9 +172,9 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
         pool.adoption.expect(left);
         await network.start();
       },
-      again() {
-        void networks.lookAgain();
+      async again() {
         sweep.engineIsBack();
+        await networks.lookAgain();
       },
       pool,
       onBack: () => events.onEngineBack(),
