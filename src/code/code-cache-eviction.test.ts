@@ -135,7 +135,7 @@ describe('code cache: eviction', () => {
       if (i % 7 === 0) await t.cache.remove(name, version);
       const { bundle } = await t.cache.fetchLatest(name);
       const lease = t.cache.acquire(bundle);
-      expect(lease).toBeDefined();
+      expect(lease).toMatchObject({ release: expect.any(Function) });
       expect(await readFile(join(bundle.dir, 'lib', 'code'), 'utf8')).toBe('x'.repeat(8));
       lease?.release();
     });

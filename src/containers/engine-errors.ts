@@ -9,6 +9,7 @@ export type EngineReason =
   | 'name_taken'
   | 'no_such_container'
   | 'not_startable'
+  | 'no_such_network'
   | 'in_use'
   /** Of a failed build: an image that it was built upon was removed meanwhile. */
   | 'parent_removed';
@@ -36,6 +37,11 @@ export function noSuchContainer(id: string): WorkerFrontError {
 /** The container's command, user, working folder or network can't be had; `words` are the engine's own. */
 export function notStartable(words: string): WorkerFrontError {
   return refusal('internal_error', 'not_startable', `The container can't be started: ${words}`, { words });
+}
+
+/** The network that the container was created for is not there any more. */
+export function noSuchNetwork(words: string): WorkerFrontError {
+  return refusal('internal_error', 'no_such_network', `The container can't be started: ${words}`, { words });
 }
 
 /** Something still uses what was to be removed. */

@@ -52,7 +52,9 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
   closing('key of digests', () => {
     if (!leavesSandboxes(life)) digestKey.forget();
   });
-  const deaths = new DeathWatch(engine, nodeLabels, { clock, logger });
+  // An engine that is back before anybody has missed it may have lost the networks.
+  const onReopened = () => void networks.lookAgain();
+  const deaths = new DeathWatch(engine, nodeLabels, { clock, logger, onReopened });
   closing('engine events', () => deaths.close());
   const imageLogger = base.logger.child({ part: 'images' });
   const slots = new PQueue({ concurrency: config.parallel.builds });
@@ -112,7 +114,15 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
   const holdings = new Holdings({ engine, records, suspect: () => sweep.suspect(), logger });
   const launcher = new Launcher(
     { owner, clock },
-    { engine, holdings, deaths, openChannelFolder: openFolder, networkName, suspect: () => sweep.suspect() },
+    {
+      engine,
+      holdings,
+      deaths,
+      openChannelFolder: openFolder,
+      networkName,
+      networkLost: () => networks.forget(),
+      suspect: () => sweep.suspect(),
+    },
   );
   const adopter = new Adopter({ owner, engine, holdings, deaths, networkName, clock });
   const sweep = new LeftOverSweep({ labels: nodeLabels, clock, logger }, engine, (id) => holdings.knows(id));

@@ -132,7 +132,7 @@ describe('a rollback and a restart', () => {
     expect(await serving(start())).toBe('version-2');
     await first.refresh('f');
     await first.rollback('f');
-    expect(open().get('f')).toBeDefined();
+    expect(open().get('f')).toMatchObject({ version: 'version-1' });
     await first.remove('f');
     expect(open().get('f')).toBeUndefined();
   });

@@ -58,7 +58,7 @@ test('every operation has a name of its own, a summary and described replies', (
   expect(new Set(ids).size).toBe(ids.length);
   expect(ids).toContain('postExecute');
   for (const { path, operation } of operations()) {
-    expect(operation.summary, path).toBeTruthy();
+    expect(operation.summary, path).toMatch(/^[A-Z]\S+ ?\S/);
     for (const [status, reply] of Object.entries(operation.responses)) {
       expect(reply.description, `${path} ${status}`).not.toBe('Default Response');
       expect(Object.keys(reply.content), `${path} ${status}`).not.toEqual([]);

@@ -21,6 +21,7 @@ export class DeathWatch {
   readonly #labels: Record<string, string>;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #onReopened: () => void;
   readonly #watched = new Map<string, { oom: boolean; onDeath: (death: Death) => void }>();
   #subscription: EventSubscription | undefined;
   /** The stream was lost, and that was said. */
@@ -30,12 +31,14 @@ export class DeathWatch {
   constructor(
     engine: Pick<ContainerEngine, 'subscribe' | 'listContainers'>,
     labels: Record<string, string>,
-    options: { clock: Clock; logger: Logger },
+    /** `onReopened` is told when the stream was broken and is there again. */
+    options: { clock: Clock; logger: Logger; onReopened: () => void },
   ) {
     this.#engine = engine;
     this.#labels = labels;
     this.#clock = options.clock;
     this.#logger = options.logger;
+    this.#onReopened = options.onReopened;
   }
 
   /** Resolves when the stream is open. */
@@ -81,7 +84,10 @@ export class DeathWatch {
     this.#clock.after(RETRY_MS, () => {
       if (this.#closed) return;
       this.start()
-        .then(() => this.#lookForMissed())
+        .then(() => {
+          this.#onReopened();
+          return this.#lookForMissed();
+        })
         .catch((error: unknown) => {
           // Twice a second while the engine is away: one line is enough.
           if (!this.#lost) this.#logger.warn({ reason: messageOf(error) }, 'cannot follow the engine: trying again');

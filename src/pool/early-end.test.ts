@@ -22,7 +22,7 @@ async function endsEarly(exitCode: number, output: string): Promise<{ error: Wor
     },
   });
   engine.addImage('i');
-  const deaths = new DeathWatch(engine, {}, { clock, logger: silentLogger });
+  const deaths = new DeathWatch(engine, {}, { clock, logger: silentLogger, onReopened: () => undefined });
   await deaths.start();
   const folder = {
     dir: '/run/x',
@@ -32,7 +32,14 @@ async function endsEarly(exitCode: number, output: string): Promise<{ error: Wor
   const holdings = new Holdings({ engine, records: { forget: () => undefined }, logger: silentLogger });
   const launcher = new Launcher(
     { owner: { node: 'n' }, clock },
-    { engine, holdings, deaths, openChannelFolder: async () => folder, networkName: async () => 'none' },
+    {
+      engine,
+      holdings,
+      deaths,
+      openChannelFolder: async () => folder,
+      networkName: async () => 'none',
+      networkLost: () => undefined,
+    },
   );
   const launch = launcher.launch({
     image: 'i',

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { SandboxChannel } from '../channel/channel.ts';
+import { noSuchNetwork, notStartable } from '../containers/engine-errors.ts';
 import { Hidden } from '../lib/hidden.ts';
 import { silentLogger } from '../lib/logger.ts';
 import { ManualClock } from '../lib/manual-clock.ts';
@@ -43,6 +44,7 @@ function launcherWith(deps: Partial<LauncherDeps>) {
         [Symbol.asyncDispose]: async () => undefined,
       }),
       networkName: async () => 'none',
+      networkLost: () => void calls.push('network lost'),
       suspect,
       ...deps,
     },
@@ -81,6 +83,25 @@ describe('taking a sandbox away', () => {
     await expect(launch()).rejects.toThrow('the reason');
     expect(calls).toEqual(['container c1', 'folder']);
     expect(budget.fits(100)).toBe(true);
+  });
+});
+
+describe('a network that is not there any more', () => {
+  it('is told, so that the next start makes it again; another reason is not', async () => {
+    const start = { error: noSuchNetwork('network n not found') };
+    const { launch, calls } = launcherWith({
+      engine: {
+        createContainer: async () => 'c1',
+        startContainer: () => Promise.reject(start.error),
+        containerLogs: async () => '',
+        updateLimits: async () => undefined,
+      },
+    });
+    await expect(launch()).rejects.toThrow('network n not found');
+    expect(calls).toEqual(['network lost', 'container c1', 'folder']);
+    start.error = notStartable('no such user');
+    await expect(launch()).rejects.toThrow('no such user');
+    expect(calls).toHaveLength(5);
   });
 });
 

@@ -10,6 +10,7 @@ import { type ContainerOwner, sandboxSpec } from './container-spec.ts';
 import type { Death, DeathWatch } from './deaths.ts';
 import type { Holdings } from './holdings.ts';
 import type { ContainerPlan, NetworkKind, SandboxPlan } from './plan.ts';
+import { refusedFor } from './refused-for.ts';
 import { Sandbox } from './sandbox.ts';
 import { digestOf, newRecord } from './sandbox-records.ts';
 
@@ -26,6 +27,8 @@ export interface LauncherDeps {
   openChannelFolder(sandboxId: string): Promise<ChannelFolder>;
   /** The name of the node's network of that kind. */
   networkName(kind: NetworkKind): Promise<string>;
+  /** A network of the node is not there any more: names are to be made sure of again. */
+  networkLost(): void;
   /** The engine did not say whether a container is there (any more). */
   suspect?(): void;
 }
@@ -107,6 +110,7 @@ export class Launcher {
       return sandbox;
     } catch (error) {
       sandbox.move('lost');
+      if (refusedFor(error, 'no_such_network')) this.#deps.networkLost();
       // It may have been made although the engine did not answer.
       if (sandbox.containerId === undefined && hasCode(error, 'engine_unavailable')) this.#deps.suspect?.();
       await sandbox.destroy();

@@ -7,6 +7,7 @@ import { CODE_REMOVED } from './function-folder.ts';
 import type { SandboxGroup } from './group.ts';
 import type { SandboxMaker } from './maker.ts';
 import type { Startable } from './plan.ts';
+import { refusedFor } from './refused-for.ts';
 import type { Removals } from './removals.ts';
 import type { Sandbox } from './sandbox.ts';
 import type { StemKind, Stems } from './stems.ts';
@@ -252,7 +253,7 @@ export class Starter {
   }
 
   #failed(group: SandboxGroup, error: unknown): void {
-    const vanished = refusedFor(error, 'unknown_image') || refusedFor(error, 'no_such_container');
+    const vanished = VANISHED.some((reason) => refusedFor(error, reason));
     if (!hasCode(error, 'init_failed')) {
       this.#options.logger.warn({ function: group.plan.functionName, reason: messageOf(error) }, 'start failed');
     }
@@ -275,11 +276,9 @@ export class Starter {
   }
 }
 
+/** What a start needs, and somebody has taken away: it is there, or made again, at the next try. */
+const VANISHED = ['unknown_image', 'no_such_container', 'no_such_network'];
+
 function needier(one: SandboxGroup | undefined, other: SandboxGroup): SandboxGroup {
   return one === undefined || heldBytes(other) < heldBytes(one) ? other : one;
-}
-
-/** True when a start failed because a container, an image or code was taken away from outside. */
-function refusedFor(error: unknown, reason: string): boolean {
-  return hasCode(error) && error.details?.['reason'] === reason;
 }

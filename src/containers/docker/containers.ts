@@ -2,7 +2,14 @@ import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { deferred } from '../../lib/deferred.ts';
 import type { ContainerEngine, ContainerState, ContainerSummary } from '../engine.ts';
-import { engineUnavailable, nameTaken, noSuchContainer, notStartable, unknownImage } from '../engine-errors.ts';
+import {
+  engineUnavailable,
+  nameTaken,
+  noSuchContainer,
+  noSuchNetwork,
+  notStartable,
+  unknownImage,
+} from '../engine-errors.ts';
 import { fromStatus } from './errors.ts';
 import { type EngineHttp, labelFilter, readText, segment } from './http.ts';
 import { tailOfLog } from './log-stream.ts';
@@ -55,6 +62,7 @@ export function createContainerCalls(http: EngineHttp): ContainerCalls {
       const words = value?.message ?? 'no reason given';
       // 404 is a container that is not there, and also its network or mount that is not: ask which.
       if (status === 404 && (await inspect(id)) === undefined) throw noSuchContainer(id);
+      if (status === 404 && /\bnetwork \S+ not found/i.test(words)) throw noSuchNetwork(words);
       const failure = fromStatus(status, words, `POST ${path}`);
       throw failure.code === 'internal_error' ? notStartable(words) : failure;
     },

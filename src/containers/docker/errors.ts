@@ -69,7 +69,7 @@ export function isNoSpace(words: string): boolean {
 
 /** The engine's own connection to what runs its containers is gone, or its work is cancelled. */
 function isGoingDown(words: string): boolean {
-  return /transport is closing|ttrpc: closed|grpc: the (client )?connection is|code = (unavailable|canceled)|context canceled|containerd\S*: connect: |shutting down/i.test(
+  return /transport is closing|ttrpc: closed|grpc: the (client )?connection is|code = (unavailable|canceled)|context canceled|containerd\S*: connect: |failed to update store for object type|shutting down/i.test(
     words,
   );
 }

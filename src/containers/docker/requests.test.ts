@@ -132,6 +132,7 @@ describe('parts of answers', () => {
     [500, 'failed to create task: transport is closing: unavailable', 'engine_unavailable'],
     [500, 'dial unix /run/containerd/containerd.sock: connect: connection refused', 'engine_unavailable'],
     [500, 'ttrpc: closed: unknown', 'engine_unavailable'],
+    [500, 'failed to update store for object type *libnetwork.endpoint: open : no such file', 'engine_unavailable'],
     [502, 'bad gateway', 'engine_unavailable'],
     [503, 'no engine behind', 'engine_unavailable'],
   ])('gives status %i (%s) the code %s', (status, words, code) => {
