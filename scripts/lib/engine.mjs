@@ -28,8 +28,9 @@ const commands = {
     await readProgress(stream);
   },
   async containers() {
-    for (const { Id, Names, Image } of await docker.listContainers({ all: true })) {
-      console.log(`${Id.slice(0, 12)} ${Names.join(' ')} ${Image}`);
+    // Without the image: its name here changes when somebody takes the tag.
+    for (const { Id, Names } of await docker.listContainers({ all: true })) {
+      console.log(`${Id.slice(0, 12)} ${Names.join(' ')}`);
     }
   },
   async networks() {

@@ -180,6 +180,7 @@ describe('a code source that cannot be written', () => {
       const reply = await request(daemon, 'POST', `/execute?name=${NAME}`, '{}');
       expect(reply).toMatchObject({ status: 200, body: { Result: 'one' } });
 
+      await daemon.logged(({ problem }) => problem !== undefined);
       const said = daemon.log.filter(({ settings, problem }) => settings !== undefined || problem !== undefined);
       expect(said).toMatchObject([
         { settings: ['QUEUE_LIMIT'], level: 'info' },

@@ -157,8 +157,11 @@ describe('a new version that is no good', () => {
     );
     expect(found?.Message).toMatch(/pip install|bad on purpose|timeuot|config\.json/);
     expect(await node.metric('worker_front_functions_with_problem')).toBe(1);
-    expect(node.daemon.log.slice(logged)).toContainEqual(
-      expect.objectContaining({ msg: 'new version is refused: the old one goes on', function: 'bad', code }),
+    await node.daemon.logged(
+      (line) =>
+        node.daemon.log.indexOf(line) >= logged &&
+        line['msg'] === 'new version is refused: the old one goes on' &&
+        line['code'] === code,
     );
     expect(await numberOf('bad')).toBe(old);
     await node.source.put('bad', version(old + 10));

@@ -160,7 +160,7 @@ describe.each([
 
     const { log, words, dataDir } = node.daemon;
     expect(log.some(({ level }) => level === 'debug')).toBe(true);
-    expect(log.some(({ msg }) => msg === 'audit')).toBe(true);
+    await node.daemon.logged(({ msg }) => msg === 'audit');
     expect(foundIn([log, words], [secret])).toEqual([]);
 
     const told = await engineWords(node.daemon.node);

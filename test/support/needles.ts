@@ -47,10 +47,21 @@ export async function engineWords(node: string): Promise<{ containers: number; i
   const docker = new Docker();
   const filters = { label: [`io.worker-front.node=${node}`] };
   const containers = await docker.listContainers({ all: true, filters });
-  const inspected = await Promise.all(containers.map(({ Id }) => docker.getContainer(Id).inspect()));
+  // Of one that goes meanwhile the list has told.
+  const asked = await Promise.all(containers.map(({ Id }) => ifThere(docker.getContainer(Id).inspect())));
+  const inspected = asked.filter((one) => one !== undefined);
   const own = await docker.listImages({ filters });
   const images = new Set([...inspected.map(({ Image }) => Image), ...own.map(({ Id }) => Id)]);
   const words: unknown[] = [containers, inspected, own];
   for (const id of images) words.push(await docker.getImage(id).inspect(), await docker.getImage(id).history());
   return { containers: containers.length, images: images.size, words };
+}
+
+async function ifThere<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if ((error as { statusCode?: number }).statusCode === 404) return undefined;
+    throw error;
+  }
 }
