@@ -67,6 +67,8 @@ export interface ImageState {
   sizeBytes: number;
   /** Paths of the image's `VOLUME` lines (`inspectImage` only). Each would be writable without a limit of size. */
   volumes?: string[];
+  /** The image's `ONBUILD` lines (`inspectImage` only), which a build that starts from it would follow. */
+  onBuild?: string[];
 }
 
 export interface BuildOptions extends Waiting {

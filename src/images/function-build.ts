@@ -11,6 +11,7 @@ import { codeDockerfile, compiledDockerfile, withLabels } from './dockerfile.ts'
 import type { FunctionImageRequest } from './function-images.ts';
 import { type BuildDeps, runBuild } from './image-build.ts';
 import { IMAGE_LABELS } from './labels.ts';
+import { checkBase } from './own-base.ts';
 import { checkOwnDockerfile } from './own-dockerfile.ts';
 import { environmentImages } from './recipes.ts';
 import type { OwnImage, RuntimeImages } from './runtime-images.ts';
@@ -25,7 +26,10 @@ export interface FunctionBuild {
 }
 
 export interface FunctionBuildDeps extends BuildDeps {
-  engine: Pick<ContainerEngine, 'buildImage' | 'listImages' | 'pruneDanglingImages' | 'inspectImage' | 'removeImage'>;
+  engine: Pick<
+    ContainerEngine,
+    'buildImage' | 'listImages' | 'pruneDanglingImages' | 'inspectImage' | 'removeImage' | 'pullImage'
+  >;
   runtimeImages: Pick<RuntimeImages, 'ensureBuildImage'>;
   dependencies: DependencyImages;
   settings: BuildSettings;
@@ -74,8 +78,8 @@ async function run(
  */
 async function buildOwn(build: FunctionBuild, bundle: ContextEntry[], deps: FunctionBuildDeps): Promise<void> {
   const { request, runtime, limits, labels, image } = build;
-  const dockerfile = await readFile(join(request.bundleDir, 'Dockerfile'), 'utf8');
-  checkOwnDockerfile(dockerfile);
+  const { text: dockerfile, bases } = checkOwnDockerfile(await readFile(join(request.bundleDir, 'Dockerfile'), 'utf8'));
+  for (const base of bases) await checkBase(base, limits, deps.engine);
   const buildArgs: Record<string, string> = { RUNTIME_IMAGE: runtime.image, ...proxyArgs(deps.settings) };
   if (/\bBUILD_IMAGE\b/.test(dockerfile)) {
     buildArgs['BUILD_IMAGE'] = (

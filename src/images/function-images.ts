@@ -48,7 +48,10 @@ export interface FunctionImagesOptions {
 }
 
 export interface FunctionImagesDeps {
-  engine: Pick<ContainerEngine, 'buildImage' | 'inspectImage' | 'listImages' | 'removeImage' | 'pruneDanglingImages'>;
+  engine: Pick<
+    ContainerEngine,
+    'buildImage' | 'inspectImage' | 'listImages' | 'removeImage' | 'pruneDanglingImages' | 'pullImage'
+  >;
   runtimeImages: Pick<RuntimeImages, 'ensure' | 'ensureBuildImage'>;
   /** Name of the network that builds get when the settings name none; the engine's default when left out. */
   network?: () => Promise<string>;

@@ -24,7 +24,7 @@ export function describeImages(get: () => EngineHarness, unique: () => string): 
       expect(lines[0]).toMatch(/^Step 1/);
       expect(lines.join('')).not.toContain('\n');
       expect(context.destroyed).toBe(true);
-      expect(await engine.inspectImage(tag)).toMatchObject({ id, tags: [tag], labels: own, volumes: [] });
+      expect(await engine.inspectImage(tag)).toMatchObject({ id, tags: [tag], labels: own, volumes: [], onBuild: [] });
       expect((await engine.listImages(own)).map((each) => each.id)).toEqual([id]);
       expect(await engine.listImages({ ...own, version: 'v2' })).toEqual([]);
       expect(await engine.removeImage(tag)).toBe(true);

@@ -104,6 +104,7 @@ export function createImageCalls(http: EngineHttp): ImageCalls {
       labels: value.Config?.Labels ?? {},
       sizeBytes: value.Size,
       volumes: Object.keys(value.Config?.Volumes ?? {}),
+      onBuild: value.Config?.OnBuild ?? [],
     };
   }
 
@@ -137,7 +138,11 @@ interface InspectBody {
   Id: string;
   RepoTags: string[] | null;
   Size: number;
-  Config: { Labels?: Record<string, string> | null; Volumes?: Record<string, unknown> | null } | null;
+  Config: {
+    Labels?: Record<string, string> | null;
+    Volumes?: Record<string, unknown> | null;
+    OnBuild?: string[] | null;
+  } | null;
 }
 
 interface ListEntry {

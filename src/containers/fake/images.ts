@@ -37,6 +37,7 @@ export class ImageStore {
       labels: {},
       sizeBytes: 100_000_000,
       volumes: [],
+      onBuild: [],
       ...image,
       id,
     };
@@ -56,7 +57,7 @@ export class ImageStore {
 
   inspect(name: string): ImageState | undefined {
     const image = this.find(name);
-    return image && { ...toState(image), volumes: [...image.volumes] };
+    return image && { ...toState(image), volumes: [...image.volumes], onBuild: [...image.onBuild] };
   }
 
   list(labels: Record<string, string>): ImageState[] {

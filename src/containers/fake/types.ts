@@ -47,6 +47,7 @@ export interface FakeImage {
   readonly labels: Record<string, string>;
   readonly sizeBytes: number;
   readonly volumes: string[];
+  readonly onBuild: string[];
 }
 
 export interface FakeEngineOptions {
