@@ -3,9 +3,9 @@ import { z } from 'zod';
 import { parseSize } from '../lib/size.ts';
 
 type Input = string | number | boolean;
-const input = z.union([z.string(), z.number(), z.boolean()]);
 
 function checked<T>(wanted: string, parse: (text: string) => T | undefined) {
+  const input = z.union([z.string(), z.number(), z.boolean()], { error: `must be ${wanted}` });
   return input.transform((value: Input, context): T => {
     const result = parse(String(value).trim());
     if (result !== undefined) return result;

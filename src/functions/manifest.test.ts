@@ -77,9 +77,9 @@ describe('parseManifest', () => {
     ['{', 'is no JSON'],
     ["{environment: 'x'}", 'is no JSON'],
     ['\ufeff\ufeff{"environment": "x"}', 'is no JSON'],
-    ['null', 'expected object'],
-    ['[]', 'expected object'],
-    ['"python3.11"', 'expected object'],
+    ['null', 'must be a JSON object'],
+    ['[]', 'must be a JSON object'],
+    ['"python3.11"', 'must be a JSON object'],
     ['{}', 'environment: is missing'],
   ])('refuses %j', (text, words) => {
     const { message } = refusal(text);
@@ -155,8 +155,11 @@ describe('parseManifest', () => {
     [{ runtime: true }, 'runtime'],
     [{ prewarm: -1 }, 'prewarm'],
     [{ prewarm: 1001 }, 'prewarm'],
-  ])('refuses %j and names the key', (more, key) => {
-    expect(refused(more)).toMatchObject({ key, message: expect.stringContaining(`config.json: ${key}: `) as string });
+  ])('refuses %j, names the key and says what it has to be', (more, key) => {
+    const { message, key: named } = refused(more);
+    expect(named).toBe(key);
+    expect(message).toMatch(/^config\.json: [^:]+: (must|is no name of|needs|more than 1 needs) /);
+    expect(message).toContain(`config.json: ${key}: `);
   });
 
   it('refuses numbers that JavaScript reads as infinite', () => {

@@ -49,8 +49,14 @@ export function isFunctionName(name: string): boolean {
   return NAME.test(name);
 }
 
-const number = (min: number, max: number) => z.number().min(min).max(max);
-const whole = (min: number, max: number) => z.number().int().min(min).max(max);
+const number = (min: number, max: number) => {
+  const error = `must be a number from ${min} to ${max}`;
+  return z.number({ error }).min(min, { error }).max(max, { error });
+};
+const whole = (min: number, max: number) => {
+  const error = `must be a whole number from ${min} to ${max}`;
+  return z.number({ error }).int({ error }).min(min, { error }).max(max, { error });
+};
 const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'is no name of an environment variable' });
 
 // Not a union: its messages would speak of neither kind.
@@ -72,23 +78,27 @@ function isSecretRef(value: unknown): boolean {
 
 const MEMORY_RULE = "must be a size such as '256MiB', or a number of MiB, at least 16";
 
+const ENVIRONMENT_RULE = 'must be the name of an environment, such as "python3.11"';
+const HANDLER_RULE = 'must look like file.function (main.lambda_handler, index.handle, main.Main.lambda_handler)';
+const RUNTIME_RULE = 'is no name of a container runtime';
+const oneOf = <const T extends readonly [string, ...string[]]>(values: T) =>
+  z.enum(values, { error: `must be one of ${values.join(', ')}` });
+
 const shape = {
-  environment: z.string().min(1),
-  handler: z.string().regex(/^[\p{L}\p{N}_$][\p{L}\p{N}_$./-]*$/u, {
-    error: 'must look like file.function (main.lambda_handler, index.handle, main.Main.lambda_handler)',
-  }),
-  isolation: z.enum(ISOLATIONS),
+  environment: z.string({ error: ENVIRONMENT_RULE }).min(1, { error: ENVIRONMENT_RULE }),
+  handler: z.string({ error: HANDLER_RULE }).regex(/^[\p{L}\p{N}_$][\p{L}\p{N}_$./-]*$/u, { error: HANDLER_RULE }),
+  isolation: oneOf(ISOLATIONS),
   concurrency: whole(1, 1000),
   maxSandboxes: whole(1, 10_000),
   timeout: number(0.05, 86_400),
   memory: z.union([z.number(), z.string()], { error: MEMORY_RULE }),
   // Docker takes no less.
   cpus: number(0.01, 1024),
-  env: z.record(envName, envValue),
-  network: z.enum(NETWORKS),
-  runtime: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: 'is no name of a container runtime' }),
+  env: z.record(envName, envValue, { error: 'must be an object of names and values' }),
+  network: oneOf(NETWORKS),
+  runtime: z.string({ error: RUNTIME_RULE }).regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: RUNTIME_RULE }),
   prewarm: whole(0, 1000),
-  cancelOnDisconnect: z.boolean(),
+  cancelOnDisconnect: z.boolean({ error: 'must be true or false' }),
 } as const;
 const schema = z.strictObject(shape).partial().required({ environment: true });
 const KEYS = Object.keys(shape);
@@ -154,8 +164,9 @@ function manifestError(error: z.ZodError, json: unknown): WorkerFrontError {
   if (path === 'environment' && (json as { environment?: unknown }).environment === undefined) {
     return invalid('environment', 'is missing; {"environment": "python3.11"} is enough');
   }
+  if (!path) return invalid(undefined, 'must be a JSON object; {"environment": "python3.11"} is enough');
   const inner = issue?.code === 'invalid_key' ? issue.issues[0] : issue;
-  return invalid(path || undefined, inner?.message ?? 'is wrong');
+  return invalid(path, inner?.message ?? 'is wrong');
 }
 
 function invalid(key: string | undefined, message: string, cause?: unknown): WorkerFrontError {
