@@ -112,8 +112,14 @@ describe('status', () => {
   });
 
   it('passes on what a daemon says that refuses', async () => {
-    answers['/functions'] = { code: 401, body: { Error: true, Code: 'unauthorized', Message: 'give a bearer token' } };
-    await expect(printed()).rejects.toThrow(/^give a bearer token$/);
+    answers['/functions'] = { code: 403, body: { Error: true, Code: 'forbidden', Message: 'not for you' } };
+    await expect(printed()).rejects.toThrow(/^not for you$/);
+  });
+
+  it('says how to give a token, where the daemon speaks of headers', async () => {
+    answers['/functions'] = { code: 401, body: { Error: true, Code: 'unauthorized', Message: 'send a header' } };
+    await expect(printed()).rejects.toThrow("the node asks for a token: set API_TOKEN to one with the role 'read'");
+    await expect(printed({ token: 'x' })).rejects.toThrow(/^API_TOKEN is no token of this node: set API_TOKEN/);
   });
 
   it.each([

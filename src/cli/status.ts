@@ -40,6 +40,10 @@ export async function status({ dataDir, token, json, print }: StatusOptions): Pr
     // A node that is not ready says why in the details of its error.
     if (path === '/readyz') return (body as { Details?: unknown }).Details ?? {};
     const message = (body as { Message?: string }).Message ?? `status ${reply.status}`;
+    if (reply.status === 401) {
+      const what = token === undefined ? 'the node asks for a token' : 'API_TOKEN is no token of this node';
+      throw new WorkerFrontError('unauthorized', `${what}: set API_TOKEN to one with the role 'read'`);
+    }
     if (reply.status < 500) throw new WorkerFrontError('internal_error', message);
     // The code source is down, for example: the node itself goes on, so there is something to say.
     return { Problem: message };
