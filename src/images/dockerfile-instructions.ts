@@ -1,8 +1,5 @@
 /** What the engine's parser takes for space (Go's `unicode.IsSpace`), and what JavaScript does besides. */
-const SPACE = '[\\s\\u0085]';
-const LEADING = new RegExp(`^${SPACE}+`);
-const TRAILING = new RegExp(`${SPACE}+$`);
-const IGNORED = new RegExp(`^${SPACE}*(#.*)?$`, 's');
+const SPACE = /[\s\u0085]/;
 
 /** A Dockerfile as the instructions it consists of, each a single line, without comments. */
 export interface DockerfileText {
@@ -21,12 +18,13 @@ export function readDockerfile(dockerfile: string): DockerfileText {
   const instructions: string[] = [];
   let open = false;
   for (const line of lines) {
-    if (IGNORED.test(line)) continue;
-    const end = line.replace(TRAILING, '');
+    const end = withoutSpaceBehind(line);
+    const begin = withoutSpaceBefore(end);
+    if (begin === '' || begin.startsWith('#')) continue;
     const goesOn = end.endsWith(escape);
     const text = goesOn ? end.slice(0, -1) : end;
     if (open) instructions.push((instructions.pop() ?? '') + text);
-    else instructions.push(text.replace(LEADING, ''));
+    else instructions.push(withoutSpaceBefore(text));
     open = goesOn;
   }
   const whole = instructions.map((text) => asOneLine(text, escape)).filter((text) => text !== '');
@@ -35,8 +33,8 @@ export function readDockerfile(dockerfile: string): DockerfileText {
 
 /** What is joined may begin as a comment or end as a continued line: then a parser would read the text in another way. */
 function asOneLine(text: string, escape: string): string {
-  let line = text.replace(LEADING, '').replace(TRAILING, '');
-  while (line.endsWith(escape)) line = line.slice(0, -1).replace(TRAILING, '');
+  let line = withoutSpaceBehind(withoutSpaceBefore(text));
+  while (line.endsWith(escape)) line = withoutSpaceBehind(line.slice(0, -1));
   return line.startsWith('#') ? '' : line;
 }
 
@@ -48,4 +46,18 @@ function escapeOf(lines: readonly string[]): string {
     if (directive[1]?.toLowerCase() === 'escape') return directive[2] === '`' ? '`' : '\\';
   }
   return '\\';
+}
+
+// By hand: a regular expression would look at a long row of spaces once for each of them.
+
+function withoutSpaceBefore(text: string): string {
+  let start = 0;
+  while (start < text.length && SPACE.test(text.charAt(start))) start += 1;
+  return text.slice(start);
+}
+
+function withoutSpaceBehind(text: string): string {
+  let end = text.length;
+  while (end > 0 && SPACE.test(text.charAt(end - 1))) end -= 1;
+  return text.slice(0, end);
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ContainerEngine } from '../containers/engine.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
@@ -15,6 +15,9 @@ import { checkBase } from './own-base.ts';
 import { checkOwnDockerfile } from './own-dockerfile.ts';
 import { environmentImages } from './recipes.ts';
 import type { OwnImage, RuntimeImages } from './runtime-images.ts';
+
+/** Far more than anybody writes, and read in no time. */
+const MAX_DOCKERFILE_BYTES = 256 * 1024;
 
 export interface FunctionBuild {
   request: FunctionImageRequest;
@@ -78,7 +81,7 @@ async function run(
  */
 async function buildOwn(build: FunctionBuild, bundle: ContextEntry[], deps: FunctionBuildDeps): Promise<void> {
   const { request, runtime, limits, labels, image } = build;
-  const { text: dockerfile, bases } = checkOwnDockerfile(await readFile(join(request.bundleDir, 'Dockerfile'), 'utf8'));
+  const { text: dockerfile, bases } = checkOwnDockerfile(await readOwn(request.bundleDir));
   for (const base of bases) await checkBase(base, limits, deps.engine);
   const buildArgs: Record<string, string> = { RUNTIME_IMAGE: runtime.image, ...proxyArgs(deps.settings) };
   if (/\bBUILD_IMAGE\b/.test(dockerfile)) {
@@ -100,6 +103,14 @@ async function buildOwn(build: FunctionBuild, bundle: ContextEntry[], deps: Func
     if (settingsImage) await deps.engine.removeImage(settingsImage);
   }
   await checkOwn(build, deps);
+}
+
+async function readOwn(bundleDir: string): Promise<string> {
+  const path = join(bundleDir, 'Dockerfile');
+  if ((await stat(path)).size <= MAX_DOCKERFILE_BYTES) return readFile(path, 'utf8');
+  throw new WorkerFrontError('invalid_function', `Dockerfile: is over ${MAX_DOCKERFILE_BYTES} bytes`, {
+    details: { file: 'Dockerfile' },
+  });
 }
 
 async function buildSettingsImage({ limits }: FunctionBuild, deps: FunctionBuildDeps): Promise<string> {

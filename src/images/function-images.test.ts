@@ -340,6 +340,13 @@ describe('an own Dockerfile', () => {
     expect(engine.images.flatMap((image) => [...image.tags])).toEqual(['debian:latest']);
   });
 
+  it('that is larger than anybody writes is refused unread', async () => {
+    const { engine, images } = setUp();
+    const large = await request('f', { Dockerfile: `${dockerfile}#${' '.repeat(256 * 1024)}` });
+    await expect(images.ensure(large)).rejects.toThrow(/Dockerfile: is over 262144 bytes/);
+    expect(engine.builds).toEqual([]);
+  });
+
   it('with a VOLUME is refused', async () => {
     const { engine, images } = setUp();
     const labels = { 'io.worker-front.digest': 'd1' };

@@ -74,6 +74,19 @@ it('gives back what can be read in one way only', () => {
   expect(checkOwnDockerfile(text).text).toBe(`# escape=\`\n${FROM}RUN a   c   d\nRUN \\\n`);
 });
 
+it.each([' ', '\t', '\\', 'ONBUILD ', '#', '\u0085'])('reads a long row of %j without delay', (part) => {
+  const row = part.repeat(250_000 / part.length);
+  const text = `${FROM}RUN ${row}x\n${row}x\nCOPY ${row}--from=${row} x\n`;
+  const started = performance.now();
+  try {
+    checkOwnDockerfile(text);
+  } catch {
+    // Refused or not: it is about the time.
+  }
+  // What is squared takes minutes.
+  expect(performance.now() - started).toBeLessThan(5000);
+});
+
 it.each(['ENTRYPOINT ["/bin/sh"]', 'cmd x'])('refuses what would start instead of the runtime: %s', (line) => {
   expect(() => checkOwnDockerfile(FROM + line)).toThrow(/the runtime of the image has to start/);
   expect(() => checkOwnDockerfile(`FROM debian:x\n${line}\n${FROM}`)).not.toThrow();
