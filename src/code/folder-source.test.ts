@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
 import { chmod, mkdir, readdir, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { fetched } from '../../test/conformance/code-source.ts';
+import { fetched, namesIn } from '../../test/conformance/code-source.ts';
 import { tempDir } from '../../test/support/temp-dir.ts';
 import { EXECUTABLE, LINK, rawZip, zipOf } from '../../test/support/zips.ts';
 import { createFolderSource, type FolderSourceDeps } from './folder-source.ts';
@@ -43,9 +44,67 @@ describe('folder source', () => {
     await using test = await withFunction();
     await writeFile(join(test.dir, 'W1.zip'), zipOf({ a: 'from the zip' }));
     expect((await fetched(test.source, 'W1')).files).toHaveProperty(['main.py']);
-    const names: string[] = [];
-    for await (const name of test.source.list()) names.push(name);
-    expect(names).toEqual(['W1']);
+    expect(await namesIn(test.source)).toEqual(['W1']);
+  });
+
+  it('lists folders and zips, also linked ones, and nothing else', async () => {
+    await using test = await withFunction();
+    const at = (name: string) => join(test.dir, name);
+    await writeFile(at('zipped.zip'), '');
+    await symlink(test.own, at('linked'));
+    await symlink(at('zipped.zip'), at('linked-too.zip'));
+    await symlink(at('zipped.zip'), at('file-by-link'));
+    await symlink(test.own, at('folder-by-link.zip'));
+    await symlink(at('nowhere'), at('broken'));
+    await symlink(at('loop'), at('loop'));
+    await mkdir(at('folder.zip'));
+    await writeFile(at('file'), '');
+    await writeFile(at('both'), '');
+    await writeFile(at('both.zip'), '');
+    expect((await namesIn(test.source)).sort()).toEqual(['W1', 'both', 'linked', 'linked-too', 'zipped']);
+  });
+
+  it('gives way to other work while it lists thousands', async () => {
+    await using test = await withFunction();
+    for (let n = 0; n < 2000; n++) mkdirSync(join(test.dir, `f${n}`));
+    let turn = 0;
+    let counting = true;
+    const count = () => {
+      turn += 1;
+      if (counting) setImmediate(count);
+    };
+    count();
+    const seenAt: number[] = [];
+    let listed = 0;
+    for await (const some of test.source.list()) {
+      listed += some.length;
+      expect(some.length).toBeLessThanOrEqual(500);
+      seenAt.push(turn);
+    }
+    counting = false;
+    expect(listed).toBe(2001);
+    expect(new Set(seenAt).size).toBeGreaterThanOrEqual(4);
+  });
+
+  it('ends a listing when it is asked to', async () => {
+    await using test = await withFunction();
+    const enough = new Error('enough');
+    await expect(namesIn(test.source, AbortSignal.abort(enough))).rejects.toBe(enough);
+  });
+
+  it('says so when its place is not there, or is no folder', async () => {
+    await using test = await withFunction();
+    const missing = createFolderSource({ folder: join(test.dir, 'nowhere'), limits: DEFAULT_UNPACK_LIMITS });
+    const file = createFolderSource({ folder: join(test.own, 'main.py'), limits: DEFAULT_UNPACK_LIMITS });
+    for (const [source, words] of [
+      [missing, 'ENOENT'],
+      [file, 'is no folder'],
+    ] as const) {
+      const down = { code: 'code_source_error', message: expect.stringContaining(words) as string };
+      await expect(source.check()).rejects.toMatchObject(down);
+      await expect(namesIn(source)).rejects.toMatchObject(down);
+      await expect(source.stat('W1')).rejects.toMatchObject(down);
+    }
   });
 
   it('follows the operator to a linked function', async () => {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { open, readdir, rename, rm, stat } from 'node:fs/promises';
+import type { Dirent } from 'node:fs';
+import { open, opendir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, systemCode, WorkerFrontError } from '../lib/errors.ts';
@@ -26,6 +27,9 @@ export interface FolderSourceDeps {
 /** How often a function that changes while it is copied is tried, and the pause before the second try (ms, doubled). */
 const ATTEMPTS = 5;
 const FIRST_PAUSE = 25;
+
+/** Names that are read from the folder at a time: a millisecond's work, after which other work has its turn. */
+const BATCH = 500;
 
 /** Looks at a folder before its changing under the eyes counts as an error. */
 const LOOKS = 3;
@@ -85,19 +89,24 @@ export function createFolderSource(options: FolderSourceOptions, deps: FolderSou
     return { name, tag: found.tag, ...unpacked };
   }
 
+  /** Reads no more than the first entries: it is asked often, and there may be thousands. */
   async function check(): Promise<void> {
-    const place = `the code source (folder of CODE_SOURCE)`;
-    let isFolder: boolean;
     try {
-      isFolder = (await stat(folder)).isDirectory();
-      if (isFolder) await readdir(folder);
+      const dir = await opendir(folder);
+      try {
+        await dir.read();
+      } finally {
+        await dir.close();
+      }
     } catch (error) {
-      throw sourceDown(
-        `${place} cannot be read (${systemCode(error) ?? messageOf(error)}); check that it exists`,
-        error,
-      );
+      throw unreadable(error);
     }
-    if (!isFolder) throw sourceDown(`${place} is no folder`);
+  }
+
+  /** The folder tells what its entries are; only links have to be followed. One that leads nowhere is no function. */
+  async function isFunction(entry: Dirent, isZip: boolean): Promise<boolean> {
+    const found = entry.isSymbolicLink() ? await stat(join(folder, entry.name)).catch(() => undefined) : entry;
+    return (isZip ? found?.isFile() : found?.isDirectory()) ?? false;
   }
 
   return {
@@ -126,17 +135,24 @@ export function createFolderSource(options: FolderSourceOptions, deps: FolderSou
     },
 
     async *list({ signal } = {}) {
-      await check();
-      const names = new Set<string>();
-      for (const item of (await readdir(folder)).sort()) {
+      const seen = new Set<string>();
+      let batch: string[] = [];
+      try {
+        for await (const entry of await opendir(folder, { bufferSize: BATCH })) {
+          signal?.throwIfAborted();
+          const isZip = entry.name.endsWith('.zip');
+          const name = isZip ? entry.name.slice(0, -'.zip'.length) : entry.name;
+          if (!isFunctionName(name) || seen.has(name) || !(await isFunction(entry, isZip))) continue;
+          seen.add(name);
+          if (batch.push(name) < BATCH) continue;
+          yield batch;
+          batch = [];
+        }
+      } catch (error) {
         signal?.throwIfAborted();
-        const name = item.endsWith('.zip') ? item.slice(0, -'.zip'.length) : item;
-        if (!isFunctionName(name) || names.has(name)) continue;
-        const stats = await statOrUndefined(join(folder, item));
-        if (item === name ? !stats?.isDirectory() : !stats?.isFile()) continue;
-        names.add(name);
-        yield name;
+        throw unreadable(error);
       }
+      if (batch.length > 0) yield batch;
     },
 
     async put(name, zip, { signal } = {}): Promise<SourceObject> {
@@ -187,6 +203,14 @@ async function statOrUndefined(path: string) {
     if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined;
     throw error;
   }
+}
+
+/** The folder of all functions. */
+function unreadable(error: unknown): WorkerFrontError {
+  const code = systemCode(error);
+  const place = 'the code source (folder of CODE_SOURCE)';
+  if (code === 'ENOTDIR') return sourceDown(`${place} is no folder`, error);
+  return sourceDown(`${place} cannot be read (${code ?? messageOf(error)}); check that it exists`, error);
 }
 
 function readProblem(error: unknown, name: string): unknown {

@@ -44,6 +44,23 @@ describe('s3 source', () => {
     await source.close();
   });
 
+  it('lists as many at a time as the server gives, with one request each', async () => {
+    const page = (keys: string[], next?: string) =>
+      `<?xml version="1.0"?><ListBucketResult><IsTruncated>${next !== undefined}</IsTruncated>${
+        next === undefined ? '' : `<NextContinuationToken>${next}</NextContinuationToken>`
+      }${keys.map((key) => `<Contents><Key>f/${key}</Key></Contents>`).join('')}</ListBucketResult>`;
+    await using server = await serve((request, response) => {
+      const isSecond = new URL(request.url ?? '', 'http://x').searchParams.get('continuation-token') === 'more';
+      response.end(isSecond ? page(['c.zip']) : page(['a.zip', 'no name.zip', 'b.txt', 'b.zip'], 'more'));
+    });
+    const source = open(server.origin);
+    const pages: (readonly string[])[] = [];
+    for await (const some of source.list()) pages.push(some);
+    expect(pages).toEqual([['a', 'b'], ['c']]);
+    expect(server.requests).toEqual([0, 1].map(() => expect.stringContaining('max-keys=500') as string));
+    await source.close();
+  });
+
   it.each<[string, (socket: Socket) => void, RegExp]>([
     ['never answers', () => undefined, /did not answer in time/],
     ['closes at once', (socket) => socket.destroy(), /could not be asked/],

@@ -45,8 +45,11 @@ export interface CodeSource {
    * A top folder named like the function is taken away. Streams: memory does not grow with the size.
    */
   fetch(name: string, targetDir: string, options?: Waiting): Promise<FetchedCode>;
-  /** Names of all functions, in the source's own order. Invalid names are left out. */
-  list(options?: Waiting): AsyncIterable<string>;
+  /**
+   * Names of all functions, each once, in the source's own order, as many at a time as come together: thousands of single
+   * steps would hold up whatever else the process has to do. Invalid names are left out.
+   */
+  list(options?: Waiting): AsyncIterable<readonly string[]>;
   /** Resolves when the source answers; rejects with `code_source_error`. */
   check(options?: Waiting): Promise<void>;
   close(): Promise<void>;

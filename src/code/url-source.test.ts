@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { fetched } from '../../test/conformance/code-source.ts';
+import { fetched, namesIn } from '../../test/conformance/code-source.ts';
 import { answerRaw, serve, staticFiles } from '../../test/support/zip-server.ts';
 import { zipOf } from '../../test/support/zips.ts';
 import { createCodeSource } from './code-source.ts';
@@ -109,6 +109,21 @@ describe('url source', () => {
     await expect(source.stat('W1')).rejects.toEqual(failing(words));
     await expect(fetched(source, 'W1')).rejects.toEqual(failing(words));
     await expect(source.list()[Symbol.asyncIterator]().next()).rejects.toEqual(failing(words));
+    await source.close();
+  });
+
+  it('reads a listing that comes in pieces, whatever they begin and end with', async () => {
+    const text = Buffer.from('\uFEFFW1\r\n\nW2.zip\rW3\n W4\t\nW1\nw\u00e9\nnot a name\nW5');
+    let size = 1;
+    await using server = await serve((_, response) => {
+      const send = (at: number): void => {
+        if (at >= text.length) response.end();
+        else response.write(text.subarray(at, at + size), () => setImmediate(send, at + size));
+      };
+      send(0);
+    });
+    const source = open(server.origin);
+    for (size of [1, 2, 3, 7, 1000]) expect(await namesIn(source)).toEqual(['W1', 'W2', 'W3', 'W4', 'W5']);
     await source.close();
   });
 

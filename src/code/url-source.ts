@@ -1,6 +1,4 @@
 import { createHash, type Hash } from 'node:crypto';
-import { createInterface } from 'node:readline';
-import { Readable } from 'node:stream';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { downloadAndUnpack, withTimeLimits } from './download.ts';
 import { createHttpClient, type HttpReply } from './http-client.ts';
@@ -84,22 +82,19 @@ export function createUrlSource(options: UrlSourceOptions): CodeSource {
         throw refusal(reply.status, "'lists.txt', which names all functions");
       }
       const seen = new Set<string>();
-      const text = Readable.from(upTo(MAX_LIST_BYTES, failingAs(bodyOf(reply, signal), broken('lists.txt', signal))));
-      // The lines' errors are those of the text: readline itself would only end.
-      let failure: unknown;
-      text.on('error', (error) => {
-        failure = error;
-      });
-      for await (const line of createInterface({ input: text, crlfDelay: Number.POSITIVE_INFINITY })) {
-        const name = line
-          .replace(/^\uFEFF/, '')
-          .trim()
-          .replace(/\.zip$/, '');
-        if (!isFunctionName(name) || seen.has(name)) continue;
-        seen.add(name);
-        yield name;
+      const newNames = (lines: readonly string[]) => {
+        const names = lines.map((line) => line.trim().replace(/\.zip$/, '')).filter(isFunctionName);
+        return names.filter((name) => !seen.has(name) && seen.add(name));
+      };
+      const decoder = new TextDecoder();
+      let rest = '';
+      for await (const chunk of upTo(MAX_LIST_BYTES, failingAs(bodyOf(reply, signal), broken('lists.txt', signal)))) {
+        const [first = '', ...lines] = decoder.decode(chunk, { stream: true }).split(/\r\n|\r|\n/);
+        lines.unshift(rest + first);
+        rest = lines.pop() ?? '';
+        yield newNames(lines);
       }
-      if (failure !== undefined) throw failure;
+      yield newNames([rest + decoder.decode()]);
     },
 
     async check({ signal } = {}) {

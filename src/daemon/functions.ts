@@ -6,6 +6,7 @@ import { type CodeSourceSettings, createCodeSource } from '../code/code-source.t
 import { guardSource } from '../code/guarded-source.ts';
 import { DEFAULT_TIMEOUTS, DEFAULT_UNPACK_LIMITS } from '../code/limits.ts';
 import type { CodeSource } from '../code/source.ts';
+import { SourceNames } from '../code/source-names.ts';
 import type { Config } from '../config/config.ts';
 import { createDeployments } from '../functions/deployments.ts';
 import { createEnvironments } from '../functions/environments.ts';
@@ -28,6 +29,9 @@ import type { Sandboxes } from './sandboxes.ts';
 
 /** Images that nothing uses any more are removed this often, and once soon after the start. */
 const SWEEP_INTERVAL_MS = 3_600_000;
+
+/** Longest time that a listing of the code source is used for further pages. */
+const LONGEST_NAMES_MS = 5000;
 
 /** Code source, code cache, and what is known of each function. Rejects when the source is wrong and nothing is on disk. */
 export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
@@ -171,9 +175,13 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     await pool.prepare(plans.of(version, live.current).sandbox);
   };
 
+  const sourceNames = new SourceNames(
+    { keepMs: () => Math.min(LONGEST_NAMES_MS, live.current.codeCheckInterval * 1000) },
+    { source, clock },
+  );
   const catalog = createFunctionCatalog({
     registry,
-    listSource: (waiting) => source.list(waiting),
+    sourceNames,
     bundlesOf,
     builtVersions: (name) => sandboxes.builtVersions(name),
     prepareVersion,
@@ -200,6 +208,7 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     checkSettings: (version) => void plans.of(version, live.current),
     hold: ({ bundle }) => cache.acquire(bundle),
     warm,
+    onSourceChanged: () => sourceNames.forget(),
     onRemoved: (name) => metrics.forgetFunction(name),
     logger,
   });

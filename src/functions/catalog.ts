@@ -30,7 +30,8 @@ export interface FunctionDetail extends FunctionSummary {
 export interface FunctionCatalog {
   /**
    * Names in alphabetical order after `after`, at most `limit` (1 to 1000). `next` is the `after` of the next page.
-   * `only`: as if there were no others.
+   * `only`: as if there were no others. The first page shows what the code source holds now, further ones what it held a
+   * few seconds ago, changes by this node excepted.
    */
   list(options: { after?: string; limit: number; only?: ReadonlySet<string>; signal?: AbortSignal }): Promise<{
     functions: FunctionSummary[];

@@ -12,6 +12,8 @@ let deployments: Deployments;
 let source: { writable: boolean; log: string[]; beforePut: () => Promise<void> | void };
 let upload: { discarded: number; check: (code: string) => void; settings: (version: FunctionVersion) => void };
 let warmed: string[];
+/** What the code source held each time when it was said to have changed. */
+let changes: string[][];
 let warm: (version: FunctionVersion) => Promise<void>;
 
 beforeEach(() => {
@@ -20,6 +22,7 @@ beforeEach(() => {
   source = { writable: true, log: [], beforePut: () => undefined };
   upload = { discarded: 0, check: () => undefined, settings: () => undefined };
   warmed = [];
+  changes = [];
   warm = async () => undefined;
   /** A "zip" is the text that stands for its code. */
   const uploads: Uploads = {
@@ -62,6 +65,7 @@ beforeEach(() => {
       warmed.push(version.version);
       await warm(version);
     },
+    onSourceChanged: () => void changes.push([...bundles.uploaded.keys()]),
     onRemoved: (name) => void source.log.push(`forget ${name}`),
     logger: { info: () => undefined } as never,
   });
@@ -145,6 +149,16 @@ describe('upload', () => {
     const error = await refusalOf(put('2'));
     expect(error).toMatchObject({ code: 'build_failed', details: { Stored: true, Serving: 'version-1' } });
     expect(await harness.version()).toBe('version-1');
+  });
+
+  it('tells that the code source has changed when it has, and when it is not known', async () => {
+    await put('1');
+    expect(changes).toEqual([['f']]);
+    source.beforePut = () => Promise.reject(failure('code_source_error'));
+    await refusalOf(put('2'));
+    expect(changes).toHaveLength(2);
+    await deployments.remove('f');
+    expect(changes.slice(2)).toEqual([[]]);
   });
 
   it('of the same code again is fine', async () => {

@@ -49,6 +49,8 @@ export interface DeploymentDeps {
   hold(version: FunctionVersion): { release(): void } | undefined;
   /** Makes one sandbox of the version ready. Rejects with the reason why there can be none. */
   warm(version: FunctionVersion): Promise<void>;
+  /** What the code source holds has changed, or may have: also when that failed. */
+  onSourceChanged(): void;
   /** The function is deleted. */
   onRemoved(name: string): void;
   logger: Logger;
@@ -99,7 +101,7 @@ export function createDeployments(deps: DeploymentDeps): Deployments {
     try {
       const zip = await upload.read();
       signal?.throwIfAborted();
-      const { tag } = await source.put(name, zip, { signal });
+      const { tag } = await source.put(name, zip, { signal }).finally(() => deps.onSourceChanged());
       logger.info({ function: name, version: version.version, bytes: upload.bytes, created }, 'uploaded');
       return { stored: { version: version.version, tag }, before, created };
     } catch (error) {
@@ -140,7 +142,7 @@ export function createDeployments(deps: DeploymentDeps): Deployments {
       const known = (await source.stat(name, { signal })) !== undefined || registry.entry(name) !== undefined;
       if (!known) throw notFound(name);
       const previous = registry.entry(name)?.current?.version;
-      await source.delete(name, { signal });
+      await source.delete(name, { signal }).finally(() => deps.onSourceChanged());
       await registry.remove(name);
       deps.onRemoved(name);
       logger.info({ function: name }, 'deleted');

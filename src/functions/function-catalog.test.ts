@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { SourceNames } from '../code/source-names.ts';
 import { deferred } from '../lib/deferred.ts';
 import { settle } from '../lib/manual-clock.ts';
 import type { FunctionCatalog } from './catalog.ts';
@@ -6,23 +7,33 @@ import type { FunctionVersion } from './entry.ts';
 import { createFunctionCatalog } from './function-catalog.ts';
 import { codeOf, failure, RegistryHarness } from './testing/registry-harness.ts';
 
+const KEEP_MS = 1000;
+
 let h: RegistryHarness;
 let catalog: FunctionCatalog;
 let prepareVersion: (version: FunctionVersion) => Promise<void>;
 let prepared: string[];
 let built: Set<string>;
+let sourceNames: SourceNames;
+let listings: number;
 
 beforeEach(() => {
   h = new RegistryHarness();
   prepared = [];
   built = new Set();
+  listings = 0;
+  const source = {
+    async *list() {
+      listings += 1;
+      if (h.bundles.down) throw h.bundles.down;
+      yield [...h.bundles.uploaded.keys()];
+    },
+  };
+  sourceNames = new SourceNames({ keepMs: () => KEEP_MS }, { source, clock: h.clock });
   prepareVersion = async ({ name }) => void prepared.push(name);
   catalog = createFunctionCatalog({
     registry: h.registry,
-    async *listSource() {
-      if (h.bundles.down) throw h.bundles.down;
-      yield* h.bundles.uploaded.keys();
-    },
+    sourceNames,
     bundlesOf: (name) => h.bundles.versions(name),
     builtVersions: async () => built,
     prepareVersion: (version) => prepareVersion(version),
@@ -46,6 +57,41 @@ describe('list', () => {
     expect(await names('e', 2)).toEqual({ names: '', next: undefined });
     expect(await names('bb', 10)).toEqual({ names: 'cde', next: undefined });
     expect(await names(undefined, 5)).toEqual({ names: 'abcde', next: undefined });
+  });
+
+  it('reads the code source once for all pages that follow each other, and anew for each first page', async () => {
+    for (const name of ['a', 'b', 'c', 'd', 'e']) h.bundles.upload(name, 'x');
+    expect(await names(undefined, 2)).toEqual({ names: 'ab', next: 'b' });
+    h.bundles.upload('bb', 'x');
+    expect(await names('b', 2)).toEqual({ names: 'cd', next: 'd' });
+    expect(await names('d', 2)).toEqual({ names: 'e', next: undefined });
+    expect(listings).toBe(1);
+    expect(await names('', 3)).toEqual({ names: 'abbb', next: 'bb' });
+    expect(await names(undefined, 3)).toEqual({ names: 'abbb', next: 'bb' });
+    expect(listings).toBe(3);
+    await h.clock.advance(KEEP_MS);
+    expect(await names('bb', 1)).toEqual({ names: 'c', next: 'c' });
+    expect(listings).toBe(4);
+  });
+
+  it('shows changes by this node on the next page', async () => {
+    for (const name of ['a', 'b', 'c', 'e']) h.bundles.upload(name, 'x');
+    await names(undefined, 1);
+    h.bundles.upload('d', 'x');
+    h.bundles.uploaded.delete('b');
+    sourceNames.forget();
+    expect(await names('a', 10)).toEqual({ names: 'cde', next: undefined });
+  });
+
+  it('leaves out what is not asked for, as if it did not exist', async () => {
+    for (const name of ['a', 'b', 'c', 'd']) h.bundles.upload(name, 'x');
+    await h.version('d');
+    h.bundles.uploaded.delete('d');
+    const only = new Set(['b', 'd', 'x']);
+    const page = await catalog.list({ limit: 1, only });
+    expect(page).toMatchObject({ functions: [{ name: 'b' }], next: 'b' });
+    const last = await catalog.list({ after: 'b', limit: 1, only });
+    expect(last).toMatchObject({ functions: [{ name: 'd' }], next: undefined });
   });
 
   it('is empty where there is nothing', async () => {

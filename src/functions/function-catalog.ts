@@ -1,12 +1,13 @@
 import type { Bundle } from '../code/bundle.ts';
+import type { SourceNames } from '../code/source-names.ts';
 import { type ErrorCode, hasCode, WorkerFrontError } from '../lib/errors.ts';
 import type { FunctionCatalog, FunctionDetail, FunctionSummary, FunctionVersionInfo } from './catalog.ts';
+import { nextNames } from './next-names.ts';
 import type { FunctionVersion, Registry } from './registry.ts';
 
 export interface CatalogDeps {
   registry: Pick<Registry, 'entry' | 'names' | 'isPreparing' | 'resolve' | 'refresh'>;
-  /** Names in the code source. */
-  listSource(options: { signal?: AbortSignal }): AsyncIterable<string>;
+  sourceNames: Pick<SourceNames, 'read' | 'recent'>;
   /** Bundles on disk, newest last. */
   bundlesOf(name: string): Bundle[];
   /** Versions of a function that have an image. */
@@ -73,15 +74,11 @@ export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
   };
 
   return {
-    async list({ after, limit, only, signal }) {
-      const names = new Set(deps.registry.names());
-      for await (const name of deps.listSource({ signal })) names.add(name);
-      const seen = only === undefined ? [...names] : [...names].filter((name) => only.has(name));
-      const sorted = seen.sort((a, b) => (a < b ? -1 : 1));
-      const start = after === undefined ? 0 : sorted.findIndex((name) => name > after);
-      const page = start < 0 ? [] : sorted.slice(start, start + limit);
-      const last = page.at(-1);
-      return { functions: page.map(summary), next: last !== undefined && last !== sorted.at(-1) ? last : undefined };
+    async list({ after = '', limit, only, signal }) {
+      const { sourceNames, registry } = deps;
+      const inSource = await (after === '' ? sourceNames.read({ signal }) : sourceNames.recent({ signal }));
+      const { names, more } = nextNames(inSource, registry.names(), { after, limit, only });
+      return { functions: names.map(summary), next: more ? names.at(-1) : undefined };
     },
 
     async inspect(name, { signal } = {}): Promise<FunctionDetail> {
@@ -106,8 +103,7 @@ export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
         await prepareOne(name, signal);
         return;
       }
-      const names: string[] = [];
-      for await (const each of deps.listSource({ signal })) names.push(each);
+      const names = await deps.sourceNames.read({ signal });
       const failures: Failure[] = [];
       const next = names.values();
       const worker = async () => {

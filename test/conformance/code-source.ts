@@ -106,8 +106,7 @@ export function describeCodeSource(kind: string, start: () => Promise<SourceUnde
       await place.placeOther('readme.txt');
       await place.placeOther('not a name.zip');
       await place.placeOther(`${'x'.repeat(65)}.zip`);
-      const names: string[] = [];
-      for await (const name of source.list()) names.push(name);
+      const names = await namesIn(source);
       expect(names).toEqual(expect.arrayContaining(['l-1', 'l_2', 'l3']));
       expect(names.filter((name) => !/^[A-Za-z0-9_-]{1,64}$/.test(name))).toEqual([]);
       expect(new Set(names).size).toBe(names.length);
@@ -155,6 +154,13 @@ export function describeCodeSource(kind: string, start: () => Promise<SourceUnde
       expect(await source.stat('written')).toBeUndefined();
     });
   });
+}
+
+/** What a source lists, in its own order. */
+export async function namesIn(source: Pick<CodeSource, 'list'>, signal?: AbortSignal): Promise<string[]> {
+  const names: string[] = [];
+  for await (const some of source.list({ signal })) names.push(...some);
+  return names;
 }
 
 /**

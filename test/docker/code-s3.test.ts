@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createCodeSource } from '../../src/code/code-source.ts';
 import type { S3Settings } from '../../src/code/s3-source.ts';
 import type { UnpackLimits, WritableCodeSource } from '../../src/code/source.ts';
-import { describeCodeSource, fetched } from '../conformance/code-source.ts';
+import { describeCodeSource, fetched, namesIn } from '../conformance/code-source.ts';
 import { type Credentials, MOTO_PAGE, type Moto, startMoto } from '../support/moto.ts';
 import { closedPort } from '../support/zip-server.ts';
 import { zipOf } from '../support/zips.ts';
@@ -88,9 +88,7 @@ describe('s3 source', () => {
       await client.send(new PutObjectCommand({ Bucket, Key: `p/${name}.zip`, Body: zip }));
     }
     const source = open(`s3://${Bucket}/p`, moto.owner);
-    const listed: string[] = [];
-    for await (const name of source.list()) listed.push(name);
-    expect(listed).toEqual(names);
+    expect(await namesIn(source)).toEqual(names);
     await source.close();
   });
 

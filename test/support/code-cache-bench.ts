@@ -34,7 +34,7 @@ export class FakeSource implements CodeSource {
   }
 
   async *list() {
-    yield* this.functions.keys();
+    yield [...this.functions.keys()];
   }
   async check() {}
   async close() {}

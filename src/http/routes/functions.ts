@@ -6,6 +6,8 @@ import { errorResponses, functionSummarySchema } from '../schemas.ts';
 
 const schema = {
   summary: 'List the functions',
+  description:
+    'The first page shows what the code source holds now; further ones what it held when it was read for an earlier page, up to 5 seconds ago, and what this node has changed since.',
   tags: ['functions'],
   querystring: z.object({
     limit: z.coerce
