@@ -166,6 +166,15 @@ describe('functions', () => {
     expect(rest).toEqual([]);
   });
 
+  test('that are deleted by this node are not on the next page', async () => {
+    const after = async () => (await get('/functions?after=printer')).body['Functions'];
+    await source.put('transient', { 'config.json': '{"environment": "python3.11"}' });
+    expect((await get('/functions?limit=1')).body.Next).toBe('echo');
+    expect(await after()).toMatchObject([{ Name: 'transient' }]);
+    expect((await get('/functions/transient', { method: 'DELETE' })).status).toBe(200);
+    expect(await after()).toEqual([]);
+  });
+
   test('show their manifest without the values of env', async () => {
     const { body } = await get('/functions/printer');
     expect(body).toMatchObject({
