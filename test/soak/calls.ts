@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Body } from '../support/node.ts';
 import type { Span } from './histories.ts';
 import type { CallStep } from './plan.ts';
@@ -44,6 +43,8 @@ export class Calls {
   readonly #url: string;
   readonly #agent = new Agent({ keepAlive: true });
   readonly #ids = new Set<string>();
+  /** Callers whose handlers hang. */
+  readonly #hanging = new Set<AbortController>();
   #count = 0;
 
   constructor(url: string) {
@@ -87,22 +88,32 @@ export class Calls {
     this.#agent.destroy();
   }
 
+  /** Those whose handlers hang now hang up: earlier ones have met the time limit. */
+  hangUp(): void {
+    for (const leaving of this.#hanging) leaving.abort();
+  }
+
   /** undefined: the caller hung up before the answer. */
   async #send({ step, nonce }: CallRecord, body: string): Promise<HttpAnswer | undefined> {
     const headers = { 'x-request-id': nonce };
     const call = request(`${this.#url}/execute?name=${step.function}`, { method: 'POST', agent: this.#agent, headers });
     const answer = answerOf(call);
     call.end(body);
-    if (step.hangUpMs === undefined) return await inTime(answer, call, NEVER_MS);
-    const hungUp = new AbortController();
-    const gone = delay(step.hangUpMs, 'gone' as const, { signal: hungUp.signal });
-    const first = await Promise.race([answer, gone]);
-    if (first !== 'gone') {
-      hungUp.abort();
-      gone.catch(() => undefined);
-      return first;
+    const answered = inTime(answer, call, NEVER_MS);
+    const leaving = new AbortController();
+    const gone = new Promise<undefined>((resolve) => {
+      leaving.signal.addEventListener('abort', () => resolve(undefined));
+    });
+    const timer = step.hangUpMs === undefined ? undefined : setTimeout(() => leaving.abort(), step.hangUpMs);
+    if (step.ask === 'hang') this.#hanging.add(leaving);
+    try {
+      const first = await Promise.race([answered, gone]);
+      if (first) return first;
+    } finally {
+      clearTimeout(timer);
+      this.#hanging.delete(leaving);
     }
-    answer.catch(() => undefined);
+    answered.catch(() => undefined);
     call.destroy();
     return undefined;
   }

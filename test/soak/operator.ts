@@ -97,8 +97,9 @@ export class Operator {
   #mayFailToPrepare({ name, code }: { name: string; code: string | undefined }, span: Span): boolean {
     // What is prepared may be evicted the moment it is ready.
     if (code === 'sandbox_lost') return this.#ledger.evictions.some((eviction) => overlaps(eviction, span));
-    // Newest code that does not load is told, whether an older version serves or not.
-    if (code === 'init_failed' && this.#ledger.historyOf(name).hadBadCode(span)) return true;
+    // Newest code that does not load (Java: compile) is told, whether an older version serves or not.
+    if ((code === 'init_failed' || code === 'build_failed') && this.#ledger.historyOf(name).hadBadCode(span))
+      return true;
     return this.#mayBeMissing(name, code, span);
   }
 

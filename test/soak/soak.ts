@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { relative } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LogLine } from '../support/daemon.ts';
 import { eventually, startNode, type TestNode } from '../support/node.ts';
@@ -74,11 +74,13 @@ export async function soak({ seed, seconds, say = () => undefined }: SoakOptions
 
   const act = async (ms: number) => {
     const end = performance.now() + ms;
+    const last = setTimeout(() => calls.hangUp(), ms);
     await Promise.all(
       actors.map(async (actor) => {
         while (performance.now() < end) await actor();
       }),
     );
+    clearTimeout(last);
     await saboteur.look();
   };
   const look = () => takeSnapshot(node, inspector, `/run/worker-front/${id}`);
@@ -194,8 +196,9 @@ async function miscounted(node: TestNode, { records }: Calls): Promise<string[]>
   });
 }
 
+/** Versions whose code is on the node; beside them is what the store keeps for itself, and the folders of functions. */
 function bundlesIn(paths: readonly string[], dataDir: string): number {
-  return paths.filter((path) => path.startsWith(join(dataDir, 'bundles/'))).length;
+  return paths.filter((path) => /^bundles\/[^./][^/]*\/[^/]+$/.test(relative(dataDir, path))).length;
 }
 
 function counted(keys: readonly string[]): Record<string, number> {
