@@ -1,15 +1,16 @@
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BAD_BUNDLES, writeBadBundles } from '../support/bad-bundles.ts';
-import { LANGUAGES } from '../support/blame-table.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { FUNCTION_CASES, type FunctionCase } from '../support/function-table.ts';
-import { NO_NETWORK } from '../support/node.ts';
+import { compiled } from '../support/java.ts';
 
 const FIXTURES = fileURLToPath(new URL('../support/functions/', import.meta.url));
+/** What goes wrong with these has nothing to do with their image, which need not compile them then. */
+const COMPILED = ['misbehave', 'throws-on-import', 'never-returns', 'hostile-env'].map((name) => `${name}-java`);
 
 interface Reply {
   status: number;
@@ -22,11 +23,7 @@ let daemon: Awaited<ReturnType<typeof startDaemon>>;
 beforeAll(async () => {
   source = await mkdtemp(join(tmpdir(), 'worker-front-bad-'));
   await cp(FIXTURES, source, { recursive: true });
-  for (const language of LANGUAGES) {
-    const path = join(source, `misbehave-${language}`, 'config.json');
-    const manifest = JSON.parse(await readFile(path, 'utf8')) as object;
-    await writeFile(path, JSON.stringify({ ...manifest, ...NO_NETWORK }));
-  }
+  await Promise.all(COMPILED.map((name) => compileAhead(join(source, name))));
   for (const { function: name, files } of FUNCTION_CASES) {
     for (const [path, content] of Object.entries(files ?? {})) {
       await mkdir(dirname(join(source, name, path)), { recursive: true });
@@ -34,13 +31,22 @@ beforeAll(async () => {
     }
   }
   await writeBadBundles(source);
-  daemon = await startDaemon({ codeSource: pathToFileURL(source).href, env: { INIT_TIMEOUT: '15' } });
+  daemon = await startDaemon({
+    codeSource: pathToFileURL(source).href,
+    env: { INIT_TIMEOUT: '15', FUNCTION_NETWORK: 'none' },
+  });
 });
 
 afterAll(async () => {
   await daemon?.stop();
   await rm(source, { recursive: true, force: true });
 });
+
+/** Puts the classes of a Java function in the place of its source. */
+async function compileAhead(folder: string): Promise<void> {
+  for (const [path, content] of Object.entries(await compiled(folder))) await writeFile(join(folder, path), content);
+  await rm(join(folder, 'main/Main.java'));
+}
 
 describe('functions that go wrong', () => {
   // Each has a sandbox of its own; much of it is waiting for what never comes.

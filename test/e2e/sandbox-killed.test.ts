@@ -22,7 +22,7 @@ beforeAll(async () => {
     begun.set(word, (begun.get(word) ?? 0) + 1);
     if (!held.has(word)) answer(word);
   };
-  const misbehave = await misbehaving();
+  const misbehave = await misbehaving(['python', 'node']);
   node = await startNode(
     {
       load: misbehave('python', SHARED),

@@ -3,6 +3,13 @@ import type { FunctionCase } from './function-table.ts';
 /** Functions that cannot be built or loaded, run out of time, or have a hostile manifest. */
 export const BROKEN_CASES: readonly FunctionCase[] = [
   {
+    title: 'python: hangs on import',
+    language: 'python',
+    function: 'hangs-on-import-python',
+    status: 504,
+    code: 'init_timeout',
+  },
+  {
     title: 'python: does not compile',
     language: 'python',
     function: 'does-not-compile-python',
@@ -93,13 +100,6 @@ export const BROKEN_CASES: readonly FunctionCase[] = [
       says: /\b3\b/,
     }),
   ),
-  {
-    title: 'python: hangs on import',
-    language: 'python',
-    function: 'hangs-on-import-python',
-    status: 504,
-    code: 'init_timeout',
-  },
   {
     title: 'python: ignores signals and leaves a session of its own',
     language: 'python',

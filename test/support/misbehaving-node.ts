@@ -22,7 +22,7 @@ export function misbehavingNode(
   const started = {} as MisbehavingNode;
   beforeAll(async () => {
     started.beacon = await openBeacon();
-    const misbehave = await misbehaving();
+    const misbehave = await misbehaving(LANGUAGES);
     const functions = Object.assign({}, ...LANGUAGES.map((language) => functionsOf(language, misbehave)));
     started.node = await startNode(functions as Record<string, ZipEntries>, {
       RUN_DIR: started.beacon.runDir,

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Language } from '../function-table.ts';
-import { compiled } from '../misbehave.ts';
+import { compiled } from '../java.ts';
 import { readEntries, type ZipEntries } from '../zip.ts';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
