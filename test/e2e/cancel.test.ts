@@ -1,5 +1,6 @@
 import http from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { precompiled } from '../support/java.ts';
 import { eventually, NO_NETWORK, startNode, type TestNode } from '../support/node.ts';
 import type { ZipEntries } from '../support/zip.ts';
 
@@ -66,10 +67,12 @@ function code(language: keyof typeof CODE, manifest: object): ZipEntries {
 let node: TestNode;
 
 beforeAll(async () => {
-  const cells = CELLS.map(([language, isolation]) => [
-    `${language}-${isolation}`,
-    code(language, { isolation, cancelOnDisconnect: true }),
-  ]);
+  const java = await precompiled(code('java', {}));
+  const cells = CELLS.map(([language, isolation]) => {
+    const files = code(language, { isolation, cancelOnDisconnect: true });
+    const { 'config.json': manifest = '' } = files;
+    return [`${language}-${isolation}`, language === 'java' ? { ...java, 'config.json': manifest } : files];
+  });
   node = await startNode(
     {
       ...(Object.fromEntries(cells) as Record<string, ZipEntries>),
@@ -79,6 +82,13 @@ beforeAll(async () => {
   );
 });
 afterAll(() => node?.stop());
+
+/** Resolves when so many sandboxes of a function serve a call. */
+const busy = (name: string, count: number) =>
+  eventually(
+    () => node.inState('busy', name),
+    (found) => found === count,
+  );
 
 /** A call whose caller can go away; \`ended\`: the daemon has written its line. */
 function call(name: string, seconds: number, requestId: string) {
@@ -102,15 +112,12 @@ function call(name: string, seconds: number, requestId: string) {
 const textOf = (record: Record<string, unknown>) =>
   ((record['Output'] as { Chunks: { Text: string }[] } | null)?.Chunks ?? []).map(({ Text: text }) => text).join('');
 
-describe.each(CELLS)('%s, isolation %s', (language, isolation) => {
+describe.concurrent.each(CELLS)('%s, isolation %s', (language, isolation) => {
   test('a running call is told when its caller goes away, and stopped', async () => {
     const name = `${language}-${isolation}`;
     const before = await node.ok(name, {});
     const gone = call(name, 600, `gone-${name}`);
-    await eventually(
-      () => node.inState('busy'),
-      (busy) => busy === 1,
-    );
+    await busy(name, 1);
     // The handler has begun when it is told: what it would do at SIGTERM it says first.
     await new Promise((resolve) => setTimeout(resolve, 500));
     gone.leave();
@@ -119,10 +126,7 @@ describe.each(CELLS)('%s, isolation %s', (language, isolation) => {
     expect(record).toMatchObject({ State: 'failed', Code: 'cancelled' });
     // Where calls share the process, the handler of an earlier call says it too.
     expect(textOf(record)).toMatch(isolation === 'shared' ? /^begun\n(told\n)+$/ : /^begun\ntold\n$/);
-    await eventually(
-      () => node.inState('busy'),
-      (busy) => busy === 0,
-    );
+    await busy(name, 0);
     const after = await node.ok(name, {});
     // The process of a call is nobody else's: the sandbox serves on.
     if (isolation === 'process') expect(after.meta.ContainerName).toBe(before.meta.ContainerName);
@@ -133,10 +137,7 @@ describe.each(CELLS)('%s, isolation %s', (language, isolation) => {
 test('a call that waits leaves the queue at once; one that runs without cancelOnDisconnect goes on', async () => {
   await node.ok('stays', {});
   const running = call('stays', 3, 'runs');
-  await eventually(
-    () => node.inState('busy'),
-    (busy) => busy === 1,
-  );
+  await busy('stays', 1);
   const waiting = Array.from({ length: 5 }, (_, index) => call('stays', 0, `waits-${index}`));
   await eventually(
     () => node.metric('worker_front_queue_length'),

@@ -5,12 +5,12 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { type JumpingClock, jumpingClock } from '../support/jumping-clock.ts';
-import { type Body, type FunctionSource, functionSource, nodejs } from '../support/node.ts';
+import { type Body, type FunctionSource, functionSource, NO_NETWORK, nodejs } from '../support/node.ts';
 
 // The daemon's wall clock is set an hour forth and two back while it works (suspend, NTP, an operator).
 
 const HOUR = 3600;
-const MANIFEST = { memory: '64MiB' };
+const MANIFEST = { memory: '64MiB', ...NO_NETWORK };
 const SLOW = 'exports.handle = ({ ms }) => new Promise((done) => setTimeout(() => done("done"), ms));\n';
 
 let clock: JumpingClock;
@@ -60,8 +60,8 @@ test.each([
   expect(await execute('single', { ms: 1 })).toMatchObject({ status: 200 });
 
   // In flight while it jumps: one that runs, one that waits for its end, one that never ends.
-  const running = execute('slow', { ms: 5000 });
-  const first = execute('single', { ms: 5000 });
+  const running = execute('slow', { ms: 3500 });
+  const first = execute('single', { ms: 3500 });
   const waiting = execute('single', { ms: 1 });
   await clock.jumpTo(seconds);
   const stuck = execute('stuck');

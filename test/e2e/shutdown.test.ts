@@ -54,17 +54,11 @@ interface Heavy {
   answered: () => number;
 }
 
-/** Sandboxes of a function that serve a call now. */
-async function busy(name: string): Promise<number> {
-  const { body } = await node.get(`/functions/${name}`);
-  return (body['Sandboxes'] as Record<string, number> | undefined)?.['busy'] ?? 0;
-}
-
-/** Two calls that run at once, one that runs alone, and two behind it that wait. */
+/** Two calls that run at once, one that runs alone, and two behind it that wait, and are short when their turn comes. */
 async function heavyCalls(seconds: number): Promise<Heavy> {
   let answered = 0;
-  const call = (name: string, nonce: string) => {
-    const reply = node.call(name, { seconds, nonce });
+  const call = (name: string, nonce: string, takes = seconds) => {
+    const reply = node.call(name, { seconds: takes, nonce });
     void reply.then(
       () => (answered += 1),
       () => undefined,
@@ -74,10 +68,10 @@ async function heavyCalls(seconds: number): Promise<Heavy> {
   await Promise.all([node.ok('slow'), node.ok('single')]);
   const calls = [call('slow', 'a'), call('slow', 'b'), call('single', 'c')];
   await eventually(
-    async () => (await busy('slow')) + (await busy('single')),
+    async () => (await node.inState('busy', 'slow')) + (await node.inState('busy', 'single')),
     (count) => count === 3,
   );
-  calls.push(call('single', 'd'), call('single', 'e'));
+  calls.push(call('single', 'd', 0.1), call('single', 'e', 0.1));
   await eventually(
     () => node.metric('worker_front_queue_length'),
     (length) => length === 2,

@@ -75,8 +75,8 @@ export interface TestNode extends AsyncDisposable {
   configure(settings: Record<string, unknown>): Promise<Reply>;
   /** Value of one series of `/metrics`, for example `worker_front_containers{state="ready"}`; 0 when it is not there. */
   metric(series: string): Promise<number>;
-  /** Sandboxes in a state, as the daemon counts them. */
-  inState(state: string): Promise<number>;
+  /** Sandboxes in a state, as the daemon counts them: of one function, or all. */
+  inState(state: string, name?: string): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -125,7 +125,11 @@ export async function startNode(
     get: (path) => ask(path),
     configure: (settings) => ask('/configure', { method: 'POST', body: JSON.stringify(settings) }),
     metric,
-    inState: (state) => metric(`worker_front_containers{state="${state}"}`),
+    async inState(state, name) {
+      if (name === undefined) return await metric(`worker_front_containers{state="${state}"}`);
+      const { body } = await ask(`/functions/${name}`);
+      return (body['Sandboxes'] as Record<string, number> | undefined)?.[state] ?? 0;
+    },
     stop,
     [Symbol.asyncDispose]: stop,
   };
