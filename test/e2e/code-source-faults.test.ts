@@ -69,7 +69,8 @@ async function bucket(): Promise<Place> {
 
 const FAULTS = ['refuses', 'resets', 'silent', 'cuts', 'delays'] as const satisfies readonly Fault[];
 
-describe.each([
+// Beside each other: most of it is waiting.
+describe.concurrent.each([
   ['a web server', webServer],
   ['a bucket', bucket],
 ])('the way to %s', (_title, open) => {
@@ -123,7 +124,12 @@ describe.each([
     // All are there: that the daemon cannot ask must never be taken for that they are not.
     for (const fault of FAULTS) for (let i = 0; i < 8; i++) await place.put(`${fault}-${i}`, fault);
     const { codeSource, env } = place.settings(proxy);
-    const own = { CODE_SOURCE_TIMEOUT: String(SOURCE_TIMEOUT), CODE_CHECK_INTERVAL: '0.1', ISOLATION: 'shared' };
+    const own = {
+      CODE_SOURCE_TIMEOUT: String(SOURCE_TIMEOUT),
+      CODE_CHECK_INTERVAL: '0.1',
+      ISOLATION: 'shared',
+      FUNCTION_NETWORK: 'none',
+    };
     daemon = await startDaemon({ codeSource, env: { ...env, ...own } });
     expect(await execute('known')).toMatchObject({ status: 200, body: { Result: 'one' } });
   });
@@ -147,41 +153,45 @@ describe.each([
     expect(performance.now() - began).toBeLessThan(15_000);
   }
 
-  test.each(['refuses', 'resets', 'silent'] as const)('%s connections', { timeout: 90_000 }, async (fault) => {
-    await using load = calling('known');
-    await proxy.set(fault);
-    // The first ones find it out.
-    await vi.waitFor(
-      async () => {
-        const { status, body } = await execute(`${fault}-1`);
+  test.sequential.each(['refuses', 'resets', 'silent'] as const)(
+    '%s connections',
+    { timeout: 90_000 },
+    async (fault) => {
+      await using load = calling('known');
+      await proxy.set(fault);
+      // The first ones find it out.
+      await vi.waitFor(
+        async () => {
+          const { status, body } = await execute(`${fault}-1`);
+          expect({ status, code: body.Code }).toEqual({ status: 502, code: 'code_source_error' });
+          expect((await health()).up).toBe('0');
+        },
+        { timeout: 30_000, interval: 10 },
+      );
+      expect(await health()).toEqual({ ready: true, codeSource: 'degraded', up: '0' });
+
+      // Those who come now are told at once, and the source is left alone.
+      const before = proxy.connections;
+      const callsBefore = load.served;
+      const began = performance.now();
+      for (let i = 0; i < 8; i++) {
+        const { status, body, retryAfter } = await execute(`${fault}-${i}`);
         expect({ status, code: body.Code }).toEqual({ status: 502, code: 'code_source_error' });
-        expect((await health()).up).toBe('0');
-      },
-      { timeout: 30_000, interval: 10 },
-    );
-    expect(await health()).toEqual({ ready: true, codeSource: 'degraded', up: '0' });
+        expect(Number(retryAfter)).toBeGreaterThanOrEqual(1);
+      }
+      expect(performance.now() - began).toBeLessThan(SOURCE_TIMEOUT * 1000);
+      await vi.waitFor(() => expect(load.served - callsBefore).toBeGreaterThan(100), 30_000);
+      const seconds = (performance.now() - began) / 1000;
+      // Probes at pauses of half a second and more; the client of S3 tries each three times.
+      expect(proxy.connections - before).toBeLessThan(8 + seconds * 6);
+      await expectRecovery(fault);
+      expect(load.failed).toEqual([]);
+      expect(load.served).toBeGreaterThan(100);
+      expect(daemon.log.filter(({ msg }) => String(msg).startsWith('code source is down')).length).toBeLessThan(6);
+    },
+  );
 
-    // Those who come now are told at once, and the source is left alone.
-    const before = proxy.connections;
-    const callsBefore = load.served;
-    const began = performance.now();
-    for (let i = 0; i < 8; i++) {
-      const { status, body, retryAfter } = await execute(`${fault}-${i}`);
-      expect({ status, code: body.Code }).toEqual({ status: 502, code: 'code_source_error' });
-      expect(Number(retryAfter)).toBeGreaterThanOrEqual(1);
-    }
-    expect(performance.now() - began).toBeLessThan(SOURCE_TIMEOUT * 1000);
-    await vi.waitFor(() => expect(load.served - callsBefore).toBeGreaterThan(100), 30_000);
-    const seconds = (performance.now() - began) / 1000;
-    // Probes at pauses of half a second and more; the client of S3 tries each three times.
-    expect(proxy.connections - before).toBeLessThan(8 + seconds * 6);
-    await expectRecovery(fault);
-    expect(load.failed).toEqual([]);
-    expect(load.served).toBeGreaterThan(100);
-    expect(daemon.log.filter(({ msg }) => String(msg).startsWith('code source is down')).length).toBeLessThan(6);
-  });
-
-  test('cuts connections in the middle of a download: nothing of it is used', async () => {
+  test.sequential('cuts connections in the middle of a download: nothing of it is used', async () => {
     await using load = calling('known');
     await proxy.set('cuts');
     for (let i = 0; i < 4; i++) {
@@ -192,7 +202,7 @@ describe.each([
     expect(load.failed).toEqual([]);
   });
 
-  test('delays everything: it takes longer, and works', async () => {
+  test.sequential('delays everything: it takes longer, and works', async () => {
     await using load = calling('known');
     await proxy.set('delays');
     expect(await execute('delays-1')).toMatchObject({ status: 200, body: { Result: 'delays' } });

@@ -88,8 +88,8 @@ describe('s3 settings', () => {
   });
 });
 
-// s3 is the last one: it ends moto.
-describe.each(Object.keys(places))('a daemon on %s', (kind) => {
+// Beside each other. Nothing but s3 needs moto, which it ends.
+describe.concurrent.each(Object.keys(places))('a daemon on %s', (kind) => {
   let place: Place;
   let daemon: TestDaemon;
   beforeAll(async () => {
@@ -107,16 +107,16 @@ describe.each(Object.keys(places))('a daemon on %s', (kind) => {
     return { status: reply.status, body: (await reply.json()) as Record<string, unknown> };
   }
 
-  it('runs a function', async () => {
+  it.sequential('runs a function', async () => {
     expect(await execute('W1')).toMatchObject({ status: 200, body: { Result: 'HELLO' } });
   });
 
-  it('runs one that is uploaded later, without a folder in its zip', async () => {
+  it.sequential('runs one that is uploaded later, without a folder in its zip', async () => {
     await place.put('W2', zipOf(FILES));
     expect(await execute('W2', { word: 'new' })).toMatchObject({ status: 200, body: { Result: 'NEW' } });
   });
 
-  it('says what is wrong with a function', async () => {
+  it.sequential('says what is wrong with a function', async () => {
     expect(await execute('nobody')).toMatchObject({ status: 404, body: { Code: 'function_not_found' } });
     await place.put('evil', rawZip([{ name: '../evil.py', data: 'x' }]));
     expect(await execute('evil')).toMatchObject({
@@ -125,7 +125,7 @@ describe.each(Object.keys(places))('a daemon on %s', (kind) => {
     });
   });
 
-  it('goes on with what it has when the source is down', async () => {
+  it.sequential('goes on with what it has when the source is down', async () => {
     await place.breakDown();
     expect(await execute('W3')).toMatchObject({ status: 502, body: { Code: 'code_source_error' } });
     expect(await execute('W1')).toMatchObject({ status: 200, body: { Result: 'HELLO' } });

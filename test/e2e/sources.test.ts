@@ -33,7 +33,8 @@ async function isDown(daemon: TestDaemon): Promise<boolean> {
 /** What is wrong with the server: it answers with this status, or begins an answer and never ends it, or never begins one. */
 type Sickness = 'none' | 403 | 500 | 503 | 'stalls' | 'silent';
 
-describe('a code source that falls ill', () => {
+// Beside each other: most of it is waiting.
+describe.concurrent('a code source that falls ill', () => {
   const files = new Map<string, Buffer>();
   const healthy = staticFiles(files);
   let sickness: Sickness = 'none';
@@ -63,7 +64,7 @@ describe('a code source that falls ill', () => {
     await server?.close();
   });
 
-  test.each<[Sickness, RegExp]>([
+  test.sequential.each<[Sickness, RegExp]>([
     [403, /403/],
     [500, /500/],
     [503, /503/],
@@ -89,7 +90,7 @@ describe('a code source that falls ill', () => {
     }, 10_000);
   });
 
-  test('a changed object serves soon, and no call fails meanwhile', async () => {
+  test.sequential('a changed object serves soon, and no call fails meanwhile', async () => {
     files.set('/known.zip', wrappedZipOf('known', answering('two')));
     const results = new Set<unknown>();
     await vi.waitFor(
@@ -104,7 +105,7 @@ describe('a code source that falls ill', () => {
     expect([...results]).toEqual(['one', 'two']);
   });
 
-  test('a node with functions starts without its code source', async () => {
+  test.sequential('a node with functions starts without its code source', async () => {
     const { dataDir } = daemon;
     await daemon.kill();
     sickness = 500;
@@ -115,7 +116,7 @@ describe('a code source that falls ill', () => {
     expect(await ready.json()).toMatchObject({ Ready: true, CodeSource: 'degraded' });
   });
 
-  test.each<[Sickness, RegExp]>([
+  test.sequential.each<[Sickness, RegExp]>([
     [503, /503/],
     [500, /500/],
     ['silent', /did not answer/i],
@@ -129,7 +130,7 @@ describe('a code source that falls ill', () => {
   });
 });
 
-describe('a bucket', () => {
+describe.concurrent('a bucket', () => {
   let moto: Moto;
   beforeAll(async () => {
     moto = await startMoto();
@@ -151,7 +152,7 @@ describe('a bucket', () => {
     AWS_SECRET_ACCESS_KEY: secretAccessKey,
   });
 
-  test.each<[string, string, (moto: Moto) => Record<string, string>, RegExp]>([
+  test.sequential.each<[string, string, (moto: Moto) => Record<string, string>, RegExp]>([
     ['does not exist', 's3://nowhere', ({ owner }) => env(owner), /bucket/i],
     [
       'refuses the secret',
@@ -181,7 +182,7 @@ describe('a bucket', () => {
     expect(result.stdout + result.stderr).not.toContain(moto.owner.secretAccessKey);
   });
 
-  test('serves those who may only read by name; what is not there may be hidden from them', async () => {
+  test.sequential('serves those who may only read by name; what is not there may be hidden from them', async () => {
     await using daemon = await startDaemon({ codeSource: 's3://functions', env: env(moto.reader) });
     expect(await execute(daemon, 'known')).toMatchObject({ status: 200, body: { Result: 'from the bucket' } });
     const { status, body } = await execute(daemon, 'nobody');
@@ -191,7 +192,7 @@ describe('a bucket', () => {
   });
 });
 
-test('a folder has functions as folders and as zips', async () => {
+test.concurrent('a folder has functions as folders and as zips', async () => {
   await using dir = await tempDir();
   await mkdir(join(dir.path, 'as-folder'));
   for (const [path, content] of Object.entries(answering('folder'))) {
