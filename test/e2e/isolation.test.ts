@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { precompiled } from '../support/java.ts';
 import { eventually, NO_NETWORK, python, startNode, type TestNode } from '../support/node.ts';
 import { probe, type Seen } from '../support/probes.ts';
 import type { ZipEntries } from '../support/zip.ts';
@@ -16,12 +17,16 @@ beforeAll(async () => {
   const functions: Record<string, ZipEntries> = {
     plain: python('def lambda_handler(event, context):\n    return 1\n'),
   };
+  const java = await precompiled(probe('java', {}));
+  const probeOf = (language: (typeof LANGUAGES)[number], manifest: object): ZipEntries => {
+    const files = probe(language, { ...manifest, ...NO_NETWORK });
+    return language === 'java' ? { ...java, 'config.json': files['config.json'] ?? '' } : files;
+  };
   for (const language of LANGUAGES) {
     for (const isolation of ['container', 'process', 'shared']) {
-      functions[`${isolation}-${language}`] = probe(language, { isolation, ...NO_NETWORK });
+      functions[`${isolation}-${language}`] = probeOf(language, { isolation });
     }
-    const several = { isolation: 'shared', concurrency: 4, timeout: TIMEOUT, ...NO_NETWORK };
-    functions[`several-${language}`] = probe(language, several);
+    functions[`several-${language}`] = probeOf(language, { isolation: 'shared', concurrency: 4, timeout: TIMEOUT });
   }
   node = await startNode(functions, { REST_CONTAINER_LIFE_TIME: '120', CONTAINER_POOL_LIMIT: '0' });
 });
