@@ -46,7 +46,15 @@ export default defineConfig({
         },
       },
       {
-        test: { ...onEngine, name: 'e2e-alone', include: ALONE, maxWorkers: 1, sequence: { groupOrder: 2 } },
+        test: {
+          ...onEngine,
+          name: 'e2e-alone',
+          include: ALONE,
+          maxWorkers: 1,
+          // Tests of one file beside each other: they have the machine, and many wait for a time limit.
+          maxConcurrency: 8,
+          sequence: { groupOrder: 2 },
+        },
       },
     ],
   },

@@ -99,23 +99,25 @@ const result = (text: string): Deed => ({
   code: /^invalid_response$/,
 });
 
-/** What takes as much as it can, breaks what it has got, or does not want to end; the next call is fine each time. */
+/**
+ * What takes as much as it can, breaks what it has got, or does not want to end; the next call is fine each time. Those that
+ * are endless stand far from each other: they are calls of the same functions, which have one at a time.
+ */
 export const DEEDS: readonly Deed[] = [
   { what: 'forks without end', event: { do: 'bomb' }, code: /^function_timeout$/, endless: true },
-  {
-    what: 'leaves processes that are deaf, stopped and nobody’s, and never answers',
-    event: { do: 'deaf' },
-    code: /^function_timeout$/,
-    endless: true,
-  },
   { what: 'leaves such processes and answers', event: { do: 'left' }, code: /^ok$/, unshared: true },
-  { what: 'answers without end', event: { do: 'endless-result' }, code: /^function_timeout$/, endless: true },
   { what: 'prints ten million lines', event: { do: 'lines', lines: 10_000_000 }, code: /^ok$/, result: 'printed' },
   { what: 'prints single bytes', event: { do: 'drip', seconds: 1 }, code: /^ok$/, result: 'dripped' },
   { what: 'dials the daemon again and again', event: { do: 'dial', seconds: 1 }, code: /^ok$/, result: 0 },
   { what: 'fills /tmp with small files', event: { do: 'files', seconds: 1 }, code: /^(ok|out_of_memory)$/ },
   { what: 'sends init every signal', event: { do: 'signals' }, code: /^ok$/, result: 'sent' },
   { what: 'stops the processes that wait for calls', event: { do: 'freeze' }, code: /^ok$/, result: 'frozen' },
+  {
+    what: 'leaves processes that are deaf, stopped and nobody’s, and never answers',
+    event: { do: 'deaf' },
+    code: /^function_timeout$/,
+    endless: true,
+  },
   { what: 'takes the limits of init away', event: { do: 'starve' }, code: /^(ok|sandbox_lost|handler_crashed)$/ },
   { what: 'answers twice', event: { do: 'done-twice' }, code: /^ok$/, result: 'first' },
   result('1,"Error":true'),
@@ -123,6 +125,7 @@ export const DEEDS: readonly Deed[] = [
   result('{"a":1'),
   result('NaN'),
   result(''),
+  { what: 'answers without end', event: { do: 'endless-result' }, code: /^function_timeout$/, endless: true },
   frame('answers another call', { type: 'done', id: 'another', durationMs: 1 }, { body: '1' }),
   frame('says hello for another sandbox', { type: 'hello', protocol: 1, sandbox: 'other', token: 'x', used: false }),
   frame('starts a call', { type: 'start', deadlineMs: 1 }, { body: '{}' }),
@@ -135,11 +138,11 @@ export const DEEDS: readonly Deed[] = [
 /** Frames that are sent while the handler is loaded. */
 export const EARLY = ['done', 'ready', 'hello', 'huge'] as const;
 
-/** What a neighbour is called beside, over and over; each call takes some seconds or less. */
+/** What a neighbour is called beside, over and over; each call takes a second or so. */
 export const NOISES: readonly (Deed['event'] & { many?: true })[] = [
-  { do: 'dial', seconds: 2 },
-  { do: 'drip', seconds: 2 },
+  { do: 'dial', seconds: 1 },
+  { do: 'drip', seconds: 1 },
   { do: 'lines', lines: 10_000_000 },
-  { do: 'endless-frames', seconds: 2, many: true },
+  { do: 'endless-frames', seconds: 1, many: true },
   { do: 'brackets' },
 ];
