@@ -54,7 +54,7 @@ describe('USER_CODE_SIZE_LIMIT', () => {
     const names = ['big-a', 'big-b', 'big-c'];
     const sandboxes: string[] = [];
     for (const name of names) sandboxes.push((await node.ok(name)).meta.ContainerName);
-    for (const name of names) await eventually(() => imagesOf(name), some);
+    await Promise.all(names.map((name) => eventually(() => imagesOf(name), some)));
     expect(await node.metric('worker_front_bundle_bytes')).toBeGreaterThan(3 * MB);
     const imageBytes = await eventually(
       () => node.metric('worker_front_image_bytes'),
@@ -223,7 +223,8 @@ test('after a restart what is on disk is found again: no fetch, no build', async
     }
     return found;
   };
-  for (const name of names) expect((await first.ok(name)).meta.ImageBuilt).toBe(true);
+  const made = await Promise.all(names.map((name) => first.ok(name)));
+  expect(made.map(({ meta }) => meta.ImageBuilt)).toEqual([true, true, true]);
   const before = [await images(first), await folders(first)];
   first.daemon.process.kill('SIGTERM');
   await once(first.daemon.process, 'exit');
