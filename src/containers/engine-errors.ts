@@ -34,7 +34,7 @@ export function noSuchContainer(id: string): WorkerFrontError {
   });
 }
 
-/** The container's command, user, working folder or network can't be had; `words` are the engine's own. */
+/** The container's command, user or working folder can't be had; `words` are the engine's own. */
 export function notStartable(words: string): WorkerFrontError {
   return refusal('internal_error', 'not_startable', `The container can't be started: ${words}`, { words });
 }

@@ -126,8 +126,9 @@ export interface ContainerEngine {
    */
   createContainer(spec: ContainerSpec, options?: Waiting): Promise<string>;
   /**
-   * Starts a created container. Idempotent. What cannot be run (command, user, working folder, network) is an error
-   * with the engine's words (reason `not_startable`); the container stays `created`, and never exits.
+   * Starts a created container. Idempotent. What cannot be run (command, user, working folder) is an error
+   * with the engine's words (reason `not_startable`), and so is a network that is not there any more (reason
+   * `no_such_network`); the container stays `created`, and never exits.
    */
   startContainer(id: string, options?: Waiting): Promise<void>;
   /**

@@ -86,7 +86,7 @@ export function describeEngine(name: string, makeHarness: () => Promise<EngineHa
         const missing = await failureOf(harness.engine.startContainer('f'.repeat(64)));
         expect(hasReason(missing, 'no_such_container')).toBe(true);
         const id = await harness.engine.createContainer(makeSpec(harness, unique(), { network: 'wf-no-such-net' }));
-        expect(hasReason(await failureOf(harness.engine.startContainer(id)), 'not_startable')).toBe(true);
+        expect(hasReason(await failureOf(harness.engine.startContainer(id)), 'no_such_network')).toBe(true);
         await harness.engine.removeContainer(id);
       });
     });

@@ -12,7 +12,7 @@ import type {
   EngineEventKind,
   MemoryUsage,
 } from '../engine.ts';
-import { nameTaken, noSuchContainer, notStartable, unknownImage } from '../engine-errors.ts';
+import { nameTaken, noSuchContainer, noSuchNetwork, notStartable, unknownImage } from '../engine-errors.ts';
 import type { ContainerSpec, ResourceLimits } from '../spec.ts';
 import type { FakeContainer, FakeEngineOptions } from './types.ts';
 
@@ -71,7 +71,7 @@ export class ContainerStore {
     if (entry.status === 'running') return;
     const { network } = entry.spec;
     if (network !== 'none' && !this.#around.hasNetwork(network)) {
-      throw this.#refuseStart(entry, `network ${network} not found`);
+      throw this.#refuseStart(entry, `network ${network} not found`, noSuchNetwork);
     }
     entry.status = 'running';
     entry.exitCode = undefined;
@@ -228,10 +228,10 @@ export class ContainerStore {
     this.#emit(entry, 'start');
   }
 
-  #refuseStart(entry: Entry, words: string): WorkerFrontError {
+  #refuseStart(entry: Entry, words: string, refusal = notStartable): WorkerFrontError {
     entry.status = 'created';
     entry.error = words;
-    return notStartable(words);
+    return refusal(words);
   }
 
   #emit(entry: Entry, kind: EngineEventKind, exitCode?: number): void {
