@@ -7,7 +7,10 @@ import { type Captured, OutputCapture } from './output.ts';
 /** One invocation that was started and has not ended. */
 export interface CallInFlight {
   readonly outcome: Deferred<InvocationOutcome>;
-  readonly logs: OutputCapture;
+  /** undefined: it has printed nothing. */
+  logs: OutputCapture | undefined;
+  /** Bytes of its output that are kept. */
+  readonly logLimit: number;
   /** The sandbox cannot have got the whole `start` frame. */
   unheard: boolean;
   oomKillsBefore: number;
@@ -40,7 +43,8 @@ export class CallsInFlight {
   add(id: string, logLimit: number): CallInFlight {
     const call: CallInFlight = {
       outcome: deferred(),
-      logs: new OutputCapture(logLimit),
+      logs: undefined,
+      logLimit,
       unheard: false,
       oomKillsBefore: this.#oomKills,
     };
@@ -54,25 +58,26 @@ export class CallsInFlight {
   }
 
   output(id: string, stream: OutputStream, dropped: number, bytes: Buffer): void {
-    const { logs } = this.#get(id);
+    const call = this.#get(id);
+    const logs = (call.logs ??= new OutputCapture(call.logLimit));
     if (dropped > 0) logs.addDropped(dropped);
     logs.add(stream, bytes);
   }
 
   done({ id, durationMs, oomKills, peakBytes }: Done, result: Buffer): void {
     const { outcome, logs } = this.#take(id);
-    outcome.resolve({ kind: 'done', result, durationMs, oomKills, peakBytes, logs: logs.captured() });
+    outcome.resolve({ kind: 'done', result, durationMs, oomKills, peakBytes, logs: logs?.captured() ?? NO_LOGS });
   }
 
   failed(id: string, failure: Failure): void {
     const { outcome, logs } = this.#take(id);
-    outcome.resolve({ kind: 'failed', failure, logs: logs.captured() });
+    outcome.resolve({ kind: 'failed', failure, logs: logs?.captured() ?? NO_LOGS });
   }
 
   /** The channel has ended: so have all of them. */
   lost(reason: string): void {
     for (const { outcome, logs, unheard, oomKillsBefore } of this.#calls.values()) {
-      outcome.resolve({ kind: 'lost', reason, started: !unheard, oomKillsBefore, logs: logs.captured() });
+      outcome.resolve({ kind: 'lost', reason, started: !unheard, oomKillsBefore, logs: logs?.captured() ?? NO_LOGS });
     }
     this.#calls.clear();
   }

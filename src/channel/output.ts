@@ -13,6 +13,7 @@ export interface Captured {
   droppedBytes: number;
 }
 
+const EMPTY = Buffer.alloc(0);
 const FIRST_ALLOCATION = 1024;
 /** More changes between stdout and stderr than this are not told apart any more: memory stays bounded. */
 const MAX_PIECES = 4096;
@@ -21,7 +22,7 @@ const NOTHING: Captured = Object.freeze({ pieces: [], droppedBytes: 0 });
 /** Collects output up to a limit; what is over it is counted and dropped. Memory is bounded whatever the sizes of the pieces. */
 export class OutputCapture {
   readonly #limit: number;
-  #bytes: Buffer = Buffer.alloc(0);
+  #bytes: Buffer = EMPTY;
   #size = 0;
   #dropped = 0;
   readonly #streams: OutputStream[] = [];

@@ -36,11 +36,15 @@ export function socketTransport(socket: Socket): Transport {
         onFailed?.();
         return;
       }
-      socket.cork();
-      for (const [index, buffer] of buffers.entries()) {
-        if (onFailed && index === buffers.length - 1) socket.write(buffer, (error) => error && onFailed());
-        else socket.write(buffer);
+      const last = buffers[buffers.length - 1] as Uint8Array;
+      const written = onFailed && ((error: Error | null | undefined) => error && onFailed());
+      // The common case: corked, a single buffer would take the way of many.
+      if (buffers.length === 1) {
+        socket.write(last, written);
+        return;
       }
+      socket.cork();
+      for (const buffer of buffers) socket.write(buffer, buffer === last ? written : undefined);
       socket.uncork();
     },
     pause: () => void socket.pause(),

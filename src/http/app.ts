@@ -133,7 +133,8 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
         throw new WorkerFrontError('shutting_down', 'this node is shutting down; try another one, or later');
       }
     } else if (!config.whileDraining) {
-      inFlight.enter(reply.raw);
+      inFlight.enter();
+      request.facts.countedBy = inFlight;
     }
     if (!config.open) request.facts.caller = access(request, reply, request.is404 ? ANY_TOKEN : needsOf(config));
     // Before the body: Fastify has own words about bodies of methods it does not know well.

@@ -1,26 +1,50 @@
 import type { InvocationMeta, InvocationResult, Timings } from '../invoke/invocation.ts';
 
-const HEAD = Buffer.from('{"Result":');
+const HEAD = '{"Result":';
+const HEAD_BYTES = Buffer.from(HEAD);
+/**
+ * Results up to this many bytes are answered with a text: Node.js sends it together with the HTTP head in one write, from
+ * a buffer on the stack. Longer ones are not worth the decoding.
+ */
+const TEXT_BYTES = 4096;
+
+/** What a 200 of `/execute` says besides the result: the rest of the body, and the header `Server-Timing`. */
+export interface AroundResult {
+  tail: string;
+  serverTiming: string;
+}
+
+/** Syntax of the header: https://www.w3.org/TR/server-timing/ */
+export function aroundResult(invocation: InvocationResult): AroundResult {
+  const { timings, meta, id, maxMemoryUsed } = invocation;
+  const { executionTime, internalExecutionTime } = wholeTimes(invocation.executionMs, invocation.handlerMs);
+  const { queue, fetch, build, create, start, load, run } = timingsView(timings);
+  const handler = micro(invocation.handlerMs);
+  const total = micro(invocation.executionMs);
+  return {
+    tail:
+      `,"ExecutionTime":${executionTime},"InternalExecutionTime":${internalExecutionTime},"Meta":${metaText(meta)}` +
+      `,"InvocationId":"${id}","Timings":{"queue":${queue},"fetch":${fetch},"build":${build},"create":${create}` +
+      `,"start":${start},"load":${load},"run":${run}},"MaxMemoryUsed":${maxMemoryUsed ?? null}}`,
+    serverTiming:
+      `queue;dur=${queue}, fetch;dur=${fetch}, build;dur=${build}, create;dur=${create}, start;dur=${start}` +
+      `, load;dur=${load}, run;dur=${run}, handler;dur=${handler}, total;dur=${total}`,
+  };
+}
 
 /**
- * The body of a 200 of `/execute`, put together from prepared bytes: the handler's result goes in as it is, so its
- * numbers, key order and escapes stay the handler's. The invoker has checked that it is exactly one JSON value.
+ * The body of a 200 of `/execute`, put together from prepared text: the handler's result goes in as it is, so its
+ * numbers, key order and escapes stay the handler's. The invoker has checked that it is exactly one JSON value in UTF-8.
  * Keys and their order are HotFunctions', then ours.
  */
-export function executeBody(invocation: InvocationResult): Buffer {
-  return Buffer.concat(executeParts(invocation));
+export function executeBody(result: Buffer, tail: string): string | Buffer {
+  if (result.length <= TEXT_BYTES) return HEAD + result.toString() + tail;
+  return Buffer.concat(executeParts(result, tail));
 }
 
 /** The same, to be sent one after the other: the result is not copied. */
-export function executeParts(invocation: InvocationResult): Uint8Array[] {
-  const { result } = invocation;
-  const { executionTime, internalExecutionTime } = wholeTimes(invocation.executionMs, invocation.handlerMs);
-  const meta = JSON.stringify(metaView(invocation.meta));
-  const timings = JSON.stringify(timingsView(invocation.timings));
-  const tail =
-    `,"ExecutionTime":${executionTime},"InternalExecutionTime":${internalExecutionTime},"Meta":${meta}` +
-    `,"InvocationId":"${invocation.id}","Timings":${timings},"MaxMemoryUsed":${invocation.maxMemoryUsed ?? null}}`;
-  return [HEAD, result, Buffer.from(tail)];
+export function executeParts(result: Uint8Array, tail: string): Uint8Array[] {
+  return [HEAD_BYTES, result, Buffer.from(tail)];
 }
 
 /** Whole milliseconds, as old clients decode integers. The inner time never exceeds the outer one, rounding included. */
@@ -44,6 +68,17 @@ export function metaView(meta: InvocationMeta) {
   };
 }
 
+/** Calls in one sandbox share their meta after the first one: its text is made once. */
+const metaTexts = new WeakMap<InvocationMeta, string>();
+
+function metaText(meta: InvocationMeta): string {
+  const known = metaTexts.get(meta);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(metaView(meta));
+  metaTexts.set(meta, text);
+  return text;
+}
+
 /** Fractional milliseconds, rounded to microseconds. */
 export function timingsView(timings: Timings): Timings {
   return {
@@ -57,17 +92,6 @@ export function timingsView(timings: Timings): Timings {
   };
 }
 
-/** The timings for browsers' and tracers' tools. Syntax: https://www.w3.org/TR/server-timing/ */
-export function serverTiming(invocation: InvocationResult): string {
-  const { queue, fetch, build, create, start, load, run } = timingsView(invocation.timings);
-  const handler = micro(invocation.handlerMs);
-  const total = micro(invocation.executionMs);
-  return (
-    `queue;dur=${queue}, fetch;dur=${fetch}, build;dur=${build}, create;dur=${create}, start;dur=${start}` +
-    `, load;dur=${load}, run;dur=${run}, handler;dur=${handler}, total;dur=${total}`
-  );
-}
-
 function micro(ms: number): number {
-  return Math.round(ms * 1000) / 1000;
+  return ms === 0 ? 0 : Math.round(ms * 1000) / 1000;
 }

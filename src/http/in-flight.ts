@@ -1,17 +1,16 @@
-import type { ServerResponse } from 'node:http';
-
 /** Requests that were let in and are not answered yet. */
 export class InFlight {
   #count = 0;
   readonly #waiting: (() => void)[] = [];
 
-  /** Counts until the reply is out, or its connection is gone. */
-  enter(reply: ServerResponse): void {
+  enter(): void {
     this.#count += 1;
-    reply.once('close', () => {
-      this.#count -= 1;
-      if (this.#count === 0) for (const tell of this.#waiting.splice(0)) tell();
-    });
+  }
+
+  /** The reply is out, or its connection is gone. */
+  leave(): void {
+    this.#count -= 1;
+    if (this.#count === 0) for (const tell of this.#waiting.splice(0)) tell();
   }
 
   /** Resolves when there is none. */

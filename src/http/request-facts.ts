@@ -6,6 +6,7 @@ import { LightSignal } from '../lib/light-signal.ts';
 import type { Logger } from '../lib/logger.ts';
 import { ANONYMOUS, type Caller, maySee } from '../tokens/caller.ts';
 import type { HttpMetrics } from './deps.ts';
+import type { InFlight } from './in-flight.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -34,6 +35,8 @@ export class RequestFacts {
   functionName: string | undefined;
   /** Set when the reply is an error. */
   errorCode: ErrorCode | undefined;
+  /** Is told of the end. */
+  countedBy: InFlight | undefined;
   /** Aborted once the connection was closed before the reply. */
   readonly leaving = new LightSignal();
   readonly #startedAt = performance.now();
@@ -113,6 +116,7 @@ export function createTrack(deps: TrackDeps): Track {
       facts.releaseHeld();
       if (!raw.writableEnded) facts.callerGone();
       if (!request.raw.complete) answeredEarly.add(request.raw.socket);
+      facts.countedBy?.leave();
       metrics.httpFinished();
       const fields = {
         id: request.id,

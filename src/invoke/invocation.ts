@@ -63,7 +63,7 @@ export interface InvocationMeta {
 export interface InvocationResult {
   id: string;
   /** The handler's result: exactly one JSON value, as bytes. */
-  result: Uint8Array;
+  result: Buffer;
   /** Whole time in the daemon, fractional milliseconds. */
   executionMs: number;
   /** What the bootstrap measured around the handler, fractional milliseconds. */

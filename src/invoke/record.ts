@@ -2,7 +2,15 @@ import { StringDecoder } from 'node:string_decoder';
 import type { InvocationOutcome } from '../channel/channel.ts';
 import type { FunctionVersion } from '../functions/registry.ts';
 import type { Lease } from '../pool/lease.ts';
-import type { CapturedOutput, InvocationRecord, InvocationRequest, OutputChunk, Timings } from './invocation.ts';
+import type { Sandbox } from '../pool/sandbox.ts';
+import type {
+  CapturedOutput,
+  InvocationMeta,
+  InvocationRecord,
+  InvocationRequest,
+  OutputChunk,
+  Timings,
+} from './invocation.ts';
 import type { FunctionPlan } from './plan.ts';
 
 /** What `GET /invocations/{id}` shows from the start of a call on. */
@@ -33,17 +41,29 @@ export function noteStart(record: InvocationRecord, lease: Lease, version: Funct
     timings.queue += queueMs;
     for (const stage of ['build', 'create', 'start', 'load'] as const) timings[stage] += made[stage];
   }
-  record.meta = {
+  record.meta = metaOf(lease, version, plan);
+}
+
+/** Of the sandbox's last call: those that reuse it have the same. */
+const lastMeta = new WeakMap<Sandbox, InvocationMeta>();
+
+function metaOf({ sandbox, facts: { start } }: Lease, version: FunctionVersion, plan: FunctionPlan): InvocationMeta {
+  const last = lastMeta.get(sandbox);
+  // A sandbox serves one version under one plan; the name of its image may come late.
+  if (last?.start === start && last.imageName === sandbox.imageName) return last;
+  const meta: InvocationMeta = {
     imageBuilt: start === 'built',
     usingPooledContainer: start === 'pooled',
     usingExistingRestContainer: start === 'reused',
-    containerName: lease.sandbox.containerName,
-    imageName: lease.sandbox.imageName,
+    containerName: sandbox.containerName,
+    imageName: sandbox.imageName,
     functionVersion: version.version,
     environment: version.environment.name,
     isolation: plan.settings.isolation,
     start,
   };
+  lastMeta.set(sandbox, meta);
+  return meta;
 }
 
 /** Highest memory use that the sandbox reported, in bytes. */

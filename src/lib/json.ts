@@ -51,11 +51,15 @@ const WORDS: Readonly<Record<number, Buffer>> = {
   0x74: Buffer.from('true'),
 };
 
+const NOTHING = new Uint8Array(0);
+/** Brackets for which there is room at first. */
+const FIRST_ROOM = 64;
+
 class Scan {
   readonly #bytes: Uint8Array;
   #at = 0;
   /** Brackets that are open; no recursion, so that depth costs nothing but memory, less than the bytes themselves. */
-  #open = new Uint8Array(64);
+  #open = NOTHING;
   /** All of the buffer that the bytes are in, four bytes at once. */
   #words: Int32Array | undefined;
   #depth = 0;
@@ -220,7 +224,7 @@ class Scan {
 
   #push(bracket: number): void {
     if (this.#depth === this.#open.length) {
-      const grown = new Uint8Array(this.#depth * 2);
+      const grown = new Uint8Array(Math.max(FIRST_ROOM, this.#depth * 2));
       grown.set(this.#open);
       this.#open = grown;
     }

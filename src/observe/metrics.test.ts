@@ -58,7 +58,19 @@ test('durations in seconds, without the function', async () => {
   expect(lines).toContain('worker_front_invocation_duration_seconds_bucket{le="0.05"} 1');
   expect(lines).toContain('worker_front_invocation_duration_seconds_bucket{le="5"} 2');
   expect(lines).toContain('worker_front_invocation_duration_seconds_sum 3.03');
+  expect(lines).toContain('worker_front_invocation_duration_seconds_count 2');
   expect(lines.join()).not.toContain('function=');
+});
+
+test('a duration counts in every bucket whose bound it does not pass', async () => {
+  const metrics = bare();
+  for (const ms of [1, 1.5, 900_000, 900_001]) metrics.invocationFinished('ok', ms, 'A');
+  const lines = await linesOf(metrics, 'worker_front_invocation_duration_seconds_bucket');
+  const counts = lines.map((line) => /le="(.*)"\} (\d+)$/.exec(line)?.slice(1));
+  expect(counts[0]).toEqual(['0.001', '1']);
+  expect(counts[1]).toEqual(['0.0025', '2']);
+  expect(counts.at(-2)).toEqual(['900', '3']);
+  expect(counts.at(-1)).toEqual(['+Inf', '4']);
 });
 
 test('starts and builds', async () => {

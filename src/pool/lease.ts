@@ -35,11 +35,17 @@ export class Lease {
   }
 
   /** Runs one call. `lost` with `started: false` means that the sandbox never heard of it. */
-  async run(call: StartRequest, event: Uint8Array): Promise<InvocationOutcome> {
+  run(call: StartRequest, event: Uint8Array): Promise<InvocationOutcome> {
     const channel: SandboxChannel | undefined = this.sandbox.channel;
     if (channel && !this.sandbox.ending) return channel.start(call, event);
     const logs = { pieces: [], droppedBytes: 0 };
-    return { kind: 'lost', reason: this.sandbox.lostReason, started: false, oomKillsBefore: 0, logs };
+    return Promise.resolve({
+      kind: 'lost',
+      reason: this.sandbox.lostReason,
+      started: false,
+      oomKillsBefore: 0,
+      logs,
+    });
   }
 
   cancel(id: string, reason: CancelReason, graceMs = 0): void {

@@ -30,13 +30,19 @@ export function createBrowserGuard(options: BrowserGuardOptions): BrowserGuard {
   const named = new Set([options.host, ...options.allowedHosts].map((name) => bare(name.toLowerCase())));
   const open = !isLoopback(bare(options.host.toLowerCase()));
   const origins = new Set(options.allowedOrigins);
+  /** The last `Host` that was a name of ours: nearly always the next one, too. */
+  let known: string | undefined;
   return (headers, given) => {
+    if (given === known && given !== undefined && headers.origin === undefined && !headers['sec-fetch-site']) {
+      return undefined;
+    }
     const host = given?.toLowerCase();
     if (host === undefined || host === '') return 'the request has no Host header';
     const name = hostName(host);
     if (!isLoopback(name) && !named.has(name) && !(open && cannotBeRebound(name))) {
       return `the Host header '${host.slice(0, 100)}' is not a name of this daemon; call it by its address, or set API_TOKEN and send the token`;
     }
+    known = given;
     const origin = headers.origin?.toLowerCase();
     if (origin !== undefined && origins.has(origin)) return undefined;
     if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) {

@@ -128,6 +128,23 @@ describe('the reply', () => {
     });
   });
 
+  // Text, one buffer, or piece by piece: which way it is sent depends on its length.
+  test.each([4095, 4096, 4097, 65_535, 65_536, 65_537])(
+    'of %i bytes is the same, however it is sent',
+    async (bytes) => {
+      const text = 'ä'.repeat(Math.floor((bytes - 2) / 2));
+      const result = Buffer.from(`"${text}${'.'.repeat(bytes - 2 - Buffer.byteLength(text))}"`);
+      answer({ result, maxMemoryUsed: undefined });
+      const reply = await app.fastify.inject('/execute?name=W1');
+      expect(result.length).toBe(bytes);
+      expect(reply.rawPayload.subarray(0, 10 + bytes).equals(Buffer.concat([Buffer.from('{"Result":'), result]))).toBe(
+        true,
+      );
+      expect(Number(reply.headers['content-length'])).toBe(reply.rawPayload.length);
+      expect(reply.json()).toMatchObject({ MaxMemoryUsed: null });
+    },
+  );
+
   test('says null where memory cannot be measured', async () => {
     answer({ maxMemoryUsed: undefined });
     expect((await app.fastify.inject('/execute?name=W1')).json()).toHaveProperty('MaxMemoryUsed', null);

@@ -8,7 +8,7 @@ import { ANY_METHOD, type Api } from '../api.ts';
 import type { HttpDeps } from '../deps.ts';
 import { JSON_TYPE } from '../error-reply.ts';
 import { eventOf } from '../event.ts';
-import { executeBody, executeParts, serverTiming } from '../execute-reply.ts';
+import { aroundResult, executeBody, executeParts } from '../execute-reply.ts';
 import { documented } from '../openapi.ts';
 import { errorResponses, executeReplySchema, functionNameSchema } from '../schemas.ts';
 import { transferLimitMs } from '../transfer-limit.ts';
@@ -73,10 +73,12 @@ export function executeRoute(app: Api, deps: Pick<HttpDeps, 'invoker' | 'buffers
         signal: facts.leaving,
       });
       reply.header('content-type', JSON_TYPE);
-      reply.header('server-timing', serverTiming(invocation));
-      facts.holdAnyway(buffers.replies, invocation.result.length);
-      if (invocation.result.length <= SMALL_BYTES) return reply.send(executeBody(invocation));
-      return sendLarge(reply, executeParts(invocation));
+      const { result } = invocation;
+      const { tail, serverTiming } = aroundResult(invocation);
+      reply.header('server-timing', serverTiming);
+      facts.holdAnyway(buffers.replies, result.length);
+      if (result.length <= SMALL_BYTES) return reply.send(executeBody(result, tail));
+      return sendLarge(reply, executeParts(result, tail));
     },
   });
 }

@@ -45,7 +45,7 @@ export const TIMINGS = { queue: 0.1, fetch: 0, build: 0, create: 0, start: 0, lo
 export function resultOf(request: InvocationRequest, changes: Partial<InvocationResult> = {}): InvocationResult {
   return {
     id: request.id,
-    result: request.event,
+    result: Buffer.from(request.event),
     executionMs: 12.4,
     handlerMs: 8.6,
     meta: META,
