@@ -7,7 +7,7 @@ import { soak } from '../soak/soak.ts';
 test('a minute of everything at once: every call answered once and rightly, nothing left', async () => {
   const seed = randomInt(2 ** 31);
   // With the ends of what has begun, about a minute.
-  const report = await soak({ seed, seconds: 45 });
+  const report = await soak({ seed, seconds: 60 });
   expect(report.violations, `npm run soak -- --minutes 0.75 --seed ${seed}`).toEqual([]);
   expect(report.outcomes['ok']).toBeGreaterThan(10);
   const { clear, configure, look, prepare, put, upload, rollback, bad, delete: deleted, ...kills } = report.steps;
