@@ -2,7 +2,7 @@ import { type Command, CommanderError } from 'commander';
 import { createProgram, type ProgramOptions } from '../cli/program.ts';
 import { hasCode, messageOf } from '../lib/errors.ts';
 import { packageVersion } from '../lib/package-info.ts';
-import { growAsUsual } from './young-space.ts';
+import { growAsUsual } from './v8-flags.ts';
 
 // A multi-line note of the AWS SDK that Node.js 20 is old: it is for who updates this package, not for who runs it.
 // oxlint-disable-next-line no-restricted-properties -- written, not read

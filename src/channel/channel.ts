@@ -3,7 +3,7 @@ import { deferred } from '../lib/deferred.ts';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { type Logger, silentLogger } from '../lib/logger.ts';
 import { CallsInFlight, neverStarted } from './calls-in-flight.ts';
-import { encodeFrame, type FrameDecoder, type FrameHeader, ProtocolError } from './frames.ts';
+import { encodeFrame, encodeHeaded, type FrameDecoder, type FrameHeader, ProtocolError } from './frames.ts';
 import { HandlerLoad, type Loaded } from './handler-load.ts';
 import {
   type CancelReason,
@@ -12,6 +12,7 @@ import {
   type OutputStream,
   parseSandboxMessage,
   type StartRequest,
+  startHeader,
 } from './messages.ts';
 import type { ChannelEnd, InvocationOutcome } from './outcome.ts';
 import { OutputTail } from './output.ts';
@@ -141,7 +142,7 @@ export class SandboxChannel {
     if (!this.#load.isLoaded || this.#calls.has(request.id)) {
       return Promise.reject(new WorkerFrontError('internal_error', 'start before ready, or an id in flight'));
     }
-    const frame = encodeFrame({ type: 'start', ...request }, event);
+    const frame = encodeHeaded(startHeader(request), event);
     const call = this.#calls.add(request.id, this.#logLimit);
     this.#transport.write(frame, () => {
       call.unheard = true;

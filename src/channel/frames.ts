@@ -30,10 +30,14 @@ export class ProtocolError extends Error {
  * is large. The body is not copied when it is large; it must not change until it is written.
  */
 export function encodeFrame(header: object, body: Uint8Array | readonly Uint8Array[] = EMPTY): Uint8Array[] {
+  return encodeHeaded(JSON.stringify(header), body);
+}
+
+/** The same for a header that is text already. */
+export function encodeHeaded(text: string, body: Uint8Array | readonly Uint8Array[]): Uint8Array[] {
   const parts = Array.isArray(body) ? (body as readonly Uint8Array[]) : [body as Uint8Array];
   let bodyBytes = 0;
   for (const part of parts) bodyBytes += part.length;
-  const text = JSON.stringify(header);
   const headerBytes = Buffer.byteLength(text);
   if (headerBytes > MAX_HEADER_BYTES) throw new ProtocolError(`a header of ${headerBytes} bytes is too long`);
   if (bodyBytes > MAX_BODY_BYTES) throw new ProtocolError(`a body of ${bodyBytes} bytes is too long`);

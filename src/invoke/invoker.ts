@@ -23,7 +23,7 @@ import type {
 } from './invocation.ts';
 import { loadError, resultOf } from './outcome.ts';
 import type { FunctionPlan, PlanSettings, Plans } from './plan.ts';
-import { newRecord, noteStart, outputOf, peakOf } from './record.ts';
+import { newRecord, noteStart, outputOf, peakOf, recordBytes } from './record.ts';
 import { type Ran, runCall } from './run-call.ts';
 
 export interface InvokerOptions {
@@ -124,8 +124,8 @@ class PoolInvoker implements Invoker {
       throw known;
     } finally {
       record.executionMs ??= clock.now() - began;
-      // Once more: it counts by its output, which is there only now.
-      this.#deps.records.put(record);
+      // Once more if it counts for more by now: by its output, or its error.
+      if (recordBytes(record) > 0) this.#deps.records.put(record);
       this.#deps.observe({
         name: request.name,
         code: record.code as ErrorCode | undefined,
@@ -139,7 +139,8 @@ class PoolInvoker implements Invoker {
   async #run(request: InvocationRequest, progress: Progress, began: number): Promise<InvocationResult> {
     const { clock } = this.#options;
     const { record, timings } = progress;
-    const { lease, plan, outcome, timedOut, cancelled } = await this.#runSomewhere(request, progress);
+    const { lease, plan, ran } = await this.#runSomewhere(request, progress);
+    const { outcome, timedOut, cancelled } = ran;
     record.output = outputOf(outcome);
     try {
       const usage = outcome.kind === 'lost' ? await this.#lastUsage(lease.sandbox, outcome.oomKillsBefore) : undefined;
@@ -191,12 +192,12 @@ class PoolInvoker implements Invoker {
       }
       try {
         noteStart(progress.record, lease, version, plan);
-        const { runMs, ...ran } = await call.running;
+        const ran = await call.running;
         const { outcome } = ran;
         const unheard = outcome.kind === 'lost' && !outcome.started;
         if (!unheard || moves >= MAX_MOVES) {
-          progress.timings.run = runMs;
-          return { lease, plan, ...ran };
+          progress.timings.run = ran.runMs;
+          return { lease, plan, ran };
         }
         lease.release('discard');
       } catch (error) {

@@ -39,7 +39,9 @@ export function noteStart(record: InvocationRecord, lease: Lease, version: Funct
   const { timings } = record;
   if (timings) {
     timings.queue += queueMs;
-    for (const stage of ['build', 'create', 'start', 'load'] as const) timings[stage] += made[stage];
+    // Nothing was made for a call that found its sandbox.
+    if (start !== 'reused')
+      for (const stage of ['build', 'create', 'start', 'load'] as const) timings[stage] += made[stage];
   }
   record.meta = metaOf(lease, version, plan);
 }
@@ -86,6 +88,7 @@ export function outputOf({ logs }: InvocationOutcome): CapturedOutput {
 
 /** What a function can make long: its output, and the message of its error. In characters, which is near enough. */
 export function recordBytes({ output, message }: InvocationRecord): number {
-  const printed = output?.chunks.reduce((sum, chunk) => sum + chunk.text.length, 0) ?? 0;
+  let printed = 0;
+  if (output) for (const { text } of output.chunks) printed += text.length;
   return printed + (message?.length ?? 0);
 }

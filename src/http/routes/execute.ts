@@ -57,7 +57,7 @@ export function executeRoute(app: Api, deps: Pick<HttpDeps, 'invoker' | 'buffers
     config: { ...documented(schema), needs: 'invoke' },
     onRequest(request, _reply, done) {
       // The event is JSON whatever the header says; without it Fastify does not judge it either.
-      delete request.raw.headers['content-type'];
+      if (request.raw.headers['content-type'] !== undefined) delete request.raw.headers['content-type'];
       done();
     },
     async handler(request, reply) {
