@@ -10,7 +10,7 @@ import type { Comparison, PartResult, Plot } from '../result.ts';
 const CLIENTS = [1, 16, 64];
 const CALLS = 300;
 /** Seconds of load before the first figure. */
-const WARM_UP = 3;
+const WARM_UP = 6;
 const LANGUAGES = new Set(['python', 'nodejs']);
 
 /** Calls of a loaded function in one reused sandbox, beside the same bootstrap behind a Fastify server without anything between. */
