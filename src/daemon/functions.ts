@@ -184,6 +184,7 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     sourceNames,
     bundlesOf,
     builtVersions: (name) => sandboxes.builtVersions(name),
+    checkRunnable: (version) => void plans.of(version, live.current),
     prepareVersion,
   });
 

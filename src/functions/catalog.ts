@@ -22,7 +22,7 @@ export interface FunctionVersionInfo {
 export interface FunctionDetail extends FunctionSummary {
   manifest: Manifest | undefined;
   versions: FunctionVersionInfo[];
-  /** Why the newest object in the code source is not served, if so. */
+  /** Why the newest object in the code source is not served, or why its calls are refused, if so. */
   problem: { code: string; message: string; details: Record<string, unknown> | undefined } | undefined;
 }
 

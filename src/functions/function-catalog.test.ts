@@ -11,6 +11,7 @@ const KEEP_MS = 1000;
 
 let h: RegistryHarness;
 let catalog: FunctionCatalog;
+let refusal: Error | undefined;
 let prepareVersion: (version: FunctionVersion) => Promise<void>;
 let prepared: string[];
 let built: Set<string>;
@@ -22,6 +23,7 @@ beforeEach(() => {
   prepared = [];
   built = new Set();
   listings = 0;
+  refusal = undefined;
   const source = {
     async *list() {
       listings += 1;
@@ -36,6 +38,9 @@ beforeEach(() => {
     sourceNames,
     bundlesOf: (name) => h.bundles.versions(name),
     builtVersions: async () => built,
+    checkRunnable: () => {
+      if (refusal) throw refusal;
+    },
     prepareVersion: (version) => prepareVersion(version),
   });
 });
@@ -128,6 +133,15 @@ describe('list', () => {
 });
 
 describe('inspect', () => {
+  it('tells why the calls of a version are refused that could be served', async () => {
+    h.bundles.upload('f', 'one');
+    expect(await catalog.inspect('f')).toMatchObject({ state: 'ready', problem: undefined });
+    refusal = failure('invalid_function');
+    expect(await catalog.inspect('f')).toMatchObject({ state: 'ready', problem: { code: 'invalid_function' } });
+    refusal = failure('internal_error');
+    expect(await codeOf(catalog.inspect('f'))).toBe('internal_error');
+  });
+
   it('tells the versions, which one serves, and which have an image', async () => {
     h.bundles.upload('f', 'one');
     await h.version();

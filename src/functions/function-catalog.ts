@@ -12,6 +12,8 @@ export interface CatalogDeps {
   bundlesOf(name: string): Bundle[];
   /** Versions of a function that have an image. */
   builtVersions(name: string): Promise<ReadonlySet<string>>;
+  /** Throws what calls of this version are refused with before anything is started for them: a secret that is not there, ... */
+  checkRunnable(version: FunctionVersion): void;
   /** Makes image and whatever else a call would wait for. */
   prepareVersion(version: FunctionVersion): Promise<void>;
 }
@@ -61,6 +63,17 @@ export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
     }));
   };
 
+  const refusalOf = (version: FunctionVersion | undefined): WorkerFrontError | undefined => {
+    if (!version) return undefined;
+    try {
+      deps.checkRunnable(version);
+    } catch (error) {
+      if (hasCode(error, 'invalid_function')) return error;
+      throw error;
+    }
+    return undefined;
+  };
+
   const prepareOne = async (name: string, signal?: AbortSignal): Promise<void> => {
     for (let tries = 1; ; tries += 1) {
       try {
@@ -89,10 +102,11 @@ export function createFunctionCatalog(deps: CatalogDeps): FunctionCatalog {
           failure = error;
         });
       }
-      const problem = deps.registry.entry(name)?.problem?.error ?? failure;
+      const entry = deps.registry.entry(name);
+      const problem = entry?.problem?.error ?? failure ?? refusalOf(entry?.current);
       return {
         ...summary(name),
-        manifest: deps.registry.entry(name)?.current?.manifest,
+        manifest: entry?.current?.manifest,
         versions: await versionsOf(name),
         problem: problem && { code: problem.code, message: problem.message, details: problem.details },
       };

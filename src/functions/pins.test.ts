@@ -148,6 +148,12 @@ describe('pins.json', () => {
     expect(open().get('f')).toBeUndefined();
   });
 
+  it('is found again for a function of any name', () => {
+    open().set('__proto__', pin);
+    expect(open().get('__proto__')).toEqual(pin);
+    expect(warnings).toEqual([]);
+  });
+
   it('is only written when something differs', () => {
     const pins = open();
     pins.set('f', pin);

@@ -27,8 +27,11 @@ export interface Pins {
 export function openPins(path: string, logger: Logger): Pins {
   const pins = new Map<string, Pin>();
   try {
-    const found = z.record(z.string(), pinSchema).parse(JSON.parse(readFileSync(path, 'utf8')));
-    for (const [name, pin] of Object.entries(found)) pins.set(name, pin);
+    const found: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    z.looseObject({}).parse(found);
+    // Key by key: zod's own objects and records leave out a function named `__proto__`.
+    const read = Object.entries(found as object).map(([name, pin]) => [name, pinSchema.parse(pin)] as const);
+    for (const [name, pin] of read) pins.set(name, pin);
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') {
       logger.warn({ reason: messageOf(error) }, 'pins.json in DATA_DIR is broken: rollbacks of earlier runs are lost');

@@ -121,7 +121,7 @@ export const functionDetailSchema = z
     Problem: z
       .object({ Code: z.string(), Message: z.string(), Details: z.record(z.string(), z.unknown()).nullable() })
       .nullable()
-      .meta({ description: 'Why the newest object in the code source is not served.' }),
+      .meta({ description: 'Why the newest object in the code source is not served, or why calls are refused.' }),
   })
   .meta({ id: 'FunctionDetail' });
 

@@ -204,9 +204,12 @@ describe('secrets of an operator', () => {
 
   test('are for the function whose folder they are in, and refused to others who name them', async () => {
     const secret = fresh();
+    const problem = async () => (await node.get('/functions/mine')).body['Problem'];
     expect(await node.call('mine')).toMatchObject(refusal);
+    expect(await problem()).toMatchObject(refusal.body);
     await secrets.put('mine/own', secret);
     expect((await node.ok('mine')).result).toBe(answerOf(secret));
+    expect(await problem()).toBeNull();
     const { status, body } = await node.call('other');
     expect({ status, body }).toMatchObject(refusal);
     expect(body.Message).toContain("the secret 'own' is not on this node, or not for this function");
