@@ -108,9 +108,11 @@ class PoolInvoker implements Invoker {
     const timings: Timings = { queue: 0, fetch: 0, build: 0, create: 0, start: 0, load: 0, run: 0 };
     const record = newRecord(request, timings);
     const progress: Progress = { record, timings, version: undefined, plan: undefined };
-    this.#deps.records.put(record);
     try {
-      const result = await this.#run(request, progress, began);
+      const running = this.#run(request, progress, began);
+      // Behind the start: a call that finds its sandbox is on its way there by now.
+      this.#deps.records.put(record);
+      const result = await running;
       record.state = 'succeeded';
       record.handlerMs = result.handlerMs;
       // The reply and the record say the same.

@@ -31,13 +31,6 @@ export async function runCall(lease: Lease, request: InvocationRequest, limits: 
   const closeAfter = (ms: number) => timers.push(clock.after(ms, () => void lease.sandbox.channel?.close()));
   let timedOut = false;
   let cancelled = false;
-  timers.push(
-    clock.after(limits.timeoutMs, () => {
-      timedOut = true;
-      lease.cancel(id, 'timeout');
-      closeAfter(CANCEL_GRACE_MS);
-    }),
-  );
   const onGone = () => {
     cancelled = true;
     lease.cancel(id, 'cancelled', limits.cancelGraceMs);
@@ -47,6 +40,14 @@ export async function runCall(lease: Lease, request: InvocationRequest, limits: 
     const running = lease.run(
       { id, deadlineMs: limits.timeoutMs, requestId: request.requestId ?? null },
       request.event,
+    );
+    // Behind the start, which does not wait for it.
+    timers.push(
+      clock.after(limits.timeoutMs, () => {
+        timedOut = true;
+        lease.cancel(id, 'timeout');
+        closeAfter(CANCEL_GRACE_MS);
+      }),
     );
     if (limits.cancelOnDisconnect) signal?.addEventListener('abort', onGone, { once: true });
     const outcome = await running;
