@@ -8,11 +8,12 @@ test('a minute of everything at once: every call answered once and rightly, noth
   const seed = randomInt(2 ** 31);
   // With the ends of what has begun, about a minute.
   const report = await soak({ seed, seconds: 60 });
-  expect(report.violations, `npm run soak -- --minutes 0.75 --seed ${seed}`).toEqual([]);
+  expect(report.violations, `npm run soak -- --minutes 1 --seed ${seed}`).toEqual([]);
   expect(report.outcomes['ok']).toBeGreaterThan(10);
   const { clear, configure, look, prepare, put, upload, rollback, bad, delete: deleted, ...kills } = report.steps;
   const sum = (...counts: (number | undefined)[]) => counts.reduce<number>((total, count) => total + (count ?? 0), 0);
   expect(sum(put, upload, rollback, bad, deleted)).toBeGreaterThan(2);
-  expect(sum(clear, configure, look, prepare)).toBeGreaterThan(10);
+  // Few where a preparation of all functions takes most of the time.
+  expect(sum(clear, configure, look, prepare)).toBeGreaterThan(2);
   expect(sum(...Object.values(kills))).toBeGreaterThan(3);
 }, 1_200_000);

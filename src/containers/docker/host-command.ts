@@ -40,8 +40,17 @@ export function createHostCommands(
   http: EngineHttp,
   containers: ContainerCalls,
 ): Pick<ContainerEngine, 'runOnHostNetwork'> {
+  /** Containers that could not be removed: an engine that went away has kept them. */
+  const kept = new Set<string>();
+  const remove = async (id: string) => {
+    kept.add(id);
+    await containers.removeContainer(id);
+    kept.delete(id);
+  };
   return {
     async runOnHostNetwork(command, { signal } = {}) {
+      // Whatever hinders that is told by the command itself, or does not hinder it.
+      for (const id of kept) await remove(id).catch(() => undefined);
       const { status, value } = await http.json<{ Id: string }>({
         method: 'POST',
         path: '/containers/create',
@@ -57,7 +66,7 @@ export function createHostCommands(
         const { exitCode } = await exit;
         return { exitCode, output: await containers.containerLogs(id, command.maxOutputBytes) };
       } finally {
-        await containers.removeContainer(id);
+        await remove(id);
       }
     },
   };
