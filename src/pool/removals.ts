@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Sandbox } from './sandbox.ts';
 
 /**
@@ -23,7 +24,9 @@ export class Removals {
     if (sandbox.state === 'removed' || this.#running.has(sandbox)) return;
     const bytes = sandbox.reservation.bytes;
     this.#pendingBytes += bytes;
-    const removal = sandbox.destroy().finally(() => {
+    // Behind the reply of its last call, which is sent in this turn: to ask the engine takes a millisecond of it.
+    const destroyed = nextTurn().then(() => sandbox.destroy());
+    const removal = destroyed.finally(() => {
       this.#running.delete(sandbox);
       this.#pendingBytes -= bytes;
       if (sandbox.state !== 'removed') sandbox.move('removed');

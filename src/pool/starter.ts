@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../lib/clock.ts';
 import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -215,7 +216,7 @@ export class Starter {
     group.starting += 1;
     if (spare) this.#spareStarts += 1;
     this.#track(
-      this.#make(group, startable).finally(() => {
+      this.#make(group, startable, spare).finally(() => {
         if (spare) this.#spareStarts -= 1;
       }),
     );
@@ -241,8 +242,10 @@ export class Starter {
     this.#starts.add(start);
   }
 
-  async #make(group: SandboxGroup, startable: Startable): Promise<void> {
+  async #make(group: SandboxGroup, startable: Startable, spare: boolean): Promise<void> {
     try {
+      // Behind the reply of the call that made room for it.
+      if (spare) await nextTurn();
       const sandbox = await this.#deps.maker.make(group.nextPlan, startable);
       group.starting -= 1;
       group.adopt(sandbox);
