@@ -1,5 +1,7 @@
 import http from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { BEGAN } from '../soak/handlers.ts';
+import { Sandboxes } from '../soak/sandboxes.ts';
 import { precompiled } from '../support/java.ts';
 import { eventually, NO_NETWORK, startNode, type TestNode } from '../support/node.ts';
 import type { ZipEntries } from '../support/zip.ts';
@@ -19,6 +21,8 @@ def stop(*_):
 def lambda_handler(event, context):
     signal.signal(signal.SIGTERM, stop)
     print("begun", flush=True)
+    with open("${BEGAN}", "a") as notes:
+        notes.write(event.get("mark", "") + "\\n")
     time.sleep(event.get("seconds", 0))
     print("ended", flush=True)
     return 1
@@ -33,6 +37,7 @@ exports.handle = async (event) => {
     process.stdout.write('told\\n', () => process.exit(0));
   });
   console.log('begun');
+  require('node:fs').appendFileSync('${BEGAN}', (event.mark ?? '') + '\\n');
   await new Promise((resolve) => setTimeout(resolve, (event.seconds ?? 0) * 1000));
   console.log('ended');
   return 1;
@@ -48,6 +53,9 @@ public class Main {
   public static int lambda_handler(Map<String, Object> event) throws Exception {
     Runtime.getRuntime().addShutdownHook(new Thread(() -> System.out.println("told")));
     System.out.println("begun");
+    try (var notes = new java.io.FileWriter("${BEGAN}", true)) {
+      notes.write(event.getOrDefault("mark", "") + "\\n");
+    }
     Thread.sleep((long) (((Number) event.getOrDefault("seconds", 0)).doubleValue() * 1000));
     System.out.println("ended");
     return 1;
@@ -90,6 +98,15 @@ const busy = (name: string, count: number) =>
     (found) => found === count,
   );
 
+/** Resolves when the handler of a call has said what it does at SIGTERM. Only root can see that. */
+async function begun(requestId: string): Promise<void> {
+  const sandboxes = new Sandboxes(node.daemon.node);
+  await eventually(
+    () => sandboxes.running(),
+    (all) => sandboxes.blind || all.some(({ begun: notes }) => notes.includes(requestId)),
+  );
+}
+
 /** A call whose caller can go away; \`ended\`: the daemon has written its line. */
 function call(name: string, seconds: number, requestId: string) {
   const request = http.request(`${node.daemon.url}/execute?name=${name}`, {
@@ -97,7 +114,7 @@ function call(name: string, seconds: number, requestId: string) {
     headers: { 'x-request-id': requestId },
   });
   request.on('error', () => undefined);
-  request.end(JSON.stringify({ seconds }));
+  request.end(JSON.stringify({ seconds, mark: requestId }));
   const line = node.daemon.logged((one) => one['requestId'] === requestId && one['status'] !== undefined);
   const ended = async () => {
     const { id } = (await line) as { id: string };
@@ -117,9 +134,7 @@ describe.concurrent.each(CELLS)('%s, isolation %s', (language, isolation) => {
     const name = `${language}-${isolation}`;
     const before = await node.ok(name, {});
     const gone = call(name, 600, `gone-${name}`);
-    await busy(name, 1);
-    // The handler has begun when it is told: what it would do at SIGTERM it says first.
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await begun(`gone-${name}`);
     gone.leave();
     expect(await gone.line).toMatchObject({ status: 499, function: name });
     const record = await gone.ended();
