@@ -234,8 +234,11 @@ describe('prepare', () => {
     for (const name of ['a', 'b', 'c', 'd', 'e']) h.bundles.upload(name, 'x');
     let running = 0;
     let most = 0;
+    const both = deferred<void>();
     prepareVersion = async ({ name }) => {
       most = Math.max(most, ++running);
+      if (running === 2) both.resolve();
+      await both.promise;
       await settle();
       running -= 1;
       prepared.push(name);
