@@ -98,12 +98,12 @@ export function describeImages(get: () => EngineHarness, unique: () => string): 
     it('stays while a container uses it', async () => {
       const { engine, image } = get();
       const tag = `${unique()}:1`;
-      await build(tag, DOCKERFILES.good(image, tag));
+      const built = await build(tag, DOCKERFILES.good(image, tag));
       const id = await engine.createContainer(
         makeSpec(get(), unique(), { image: tag, command: [...COMMANDS.forever] }),
       );
       expect(await engine.removeImage(tag)).toBe(false);
-      expect(await engine.inspectImage(tag)).toBeDefined();
+      expect((await engine.inspectImage(tag))?.id).toBe(built);
       await engine.removeContainer(id);
       expect(await engine.removeImage(tag)).toBe(true);
     });

@@ -156,12 +156,22 @@ describe('without a token, on loopback', () => {
     expect((await get('/configure?container_pool_num=1', headers)).statusCode).toBe(200);
   });
 
-  test.each(['cross-site', 'same-site', 'something-new'])('Sec-Fetch-Site %s is forbidden', async (site) => {
+  test.each(['cross-site', 'same-site', 'something-new', ''])('Sec-Fetch-Site "%s" is forbidden', async (site) => {
     await start({});
     const reply = await get('/execute?name=W1', { 'sec-fetch-site': site });
     expect(reply.statusCode).toBe(403);
     expect(reply.json()).toMatchObject({ Code: 'forbidden', Message: expect.stringContaining('API_TOKEN') });
     expectUntouched();
+  });
+
+  test('pages stay out also behind a call that passed', async () => {
+    await start({});
+    expect((await get('/execute?name=W1', {})).statusCode).toBe(200);
+    const of = async (headers: Record<string, string>) => (await get('/execute?name=W1', headers)).statusCode;
+    for (const site of ['cross-site', '']) expect(await of({ 'sec-fetch-site': site }), site).toBe(403);
+    for (const origin of ['https://evil.example', '']) expect(await of({ origin }), origin).toBe(403);
+    expect(await of({ host: 'evil.example' })).toBe(403);
+    expect(await of({})).toBe(200);
   });
 
   test('a typed address passes', async () => {

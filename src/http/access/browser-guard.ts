@@ -33,9 +33,8 @@ export function createBrowserGuard(options: BrowserGuardOptions): BrowserGuard {
   /** The last `Host` that was a name of ours: nearly always the next one, too. */
   let known: string | undefined;
   return (headers, given) => {
-    if (given === known && given !== undefined && headers.origin === undefined && !headers['sec-fetch-site']) {
-      return undefined;
-    }
+    const fromPage = headers.origin !== undefined || headers['sec-fetch-site'] !== undefined;
+    if (!fromPage && known !== undefined && given === known) return undefined;
     const host = given?.toLowerCase();
     if (host === undefined || host === '') return 'the request has no Host header';
     const name = hostName(host);
