@@ -95,7 +95,17 @@ async function buildOwn(build: FunctionBuild, bundle: ContextEntry[], deps: Func
   const stage = `${deps.nodeId}-${request.name}`;
   try {
     await runBuild(
-      { ...limits, tag: image, dockerfile, entries: bundle, labels, buildArgs, stage, pruneAlways: false },
+      {
+        ...limits,
+        tag: image,
+        dockerfile,
+        entries: bundle,
+        labels,
+        buildArgs,
+        stage,
+        pruneAlways: false,
+        useCache: true,
+      },
       deps.settings,
       deps,
     );

@@ -23,6 +23,8 @@ export interface ImageBuild {
   stage: string | undefined;
   /** Also after a success: nothing of its other stages will be used again. */
   pruneAlways: boolean;
+  /** Takes over layers of earlier builds. Left out, the engine does not even look for any. */
+  useCache?: boolean;
   timeoutMs: number;
   /** Ends the build; the rejection is its reason. */
   signal?: AbortSignal | undefined;
@@ -31,7 +33,7 @@ export interface ImageBuild {
 }
 
 export interface BuildDeps {
-  engine: Pick<ContainerEngine, 'buildImage' | 'listImages' | 'pruneDanglingImages'>;
+  engine: Pick<ContainerEngine, 'buildImage' | 'listImages' | 'pruneDanglingImages' | 'removeImage'>;
   clock: Clock;
   /** Bounds the builds that the engine runs at the same time; waiting for a place does not count as building. */
   slots?: PQueue;
@@ -57,7 +59,7 @@ export async function runBuild(build: ImageBuild, settings: BuildSettings, deps:
     } catch (error) {
       // The engine had begun with layers of another image, which was removed then: the next try makes them itself.
       if (!hasCode(error, 'build_failed') || error.details?.['reason'] !== 'parent_removed') throw error;
-      return runNow(build, settings, deps);
+      return runNow({ ...build, useCache: false }, settings, deps);
     }
   };
   return deps.slots ? deps.slots.add(run) : run();
@@ -82,6 +84,7 @@ async function runNow(build: ImageBuild, settings: BuildSettings, deps: BuildDep
     ...(network && { network }),
     ...(settings.memoryBytes && { memoryBytes: settings.memoryBytes }),
     ...(settings.cpus && { cpus: settings.cpus }),
+    noCache: !build.useCache,
     signal: controller.signal,
     onOutput(raw) {
       const line = withoutColours(raw);
@@ -98,7 +101,8 @@ async function runNow(build: ImageBuild, settings: BuildSettings, deps: BuildDep
     return id;
   } catch (error) {
     // The build's own error says more than one about what it left.
-    if (stage) await pruneAll(stage, deps).catch(() => undefined);
+    const ended = hasCode(error, 'build_failed') && !controller.signal.aborted;
+    if (stage) await pruneAll(stage, ended, deps).catch(() => undefined);
     build.signal?.throwIfAborted();
     if (controller.signal.aborted) throw timedOut(build.timeoutMs, output);
     if (!hasCode(error, 'build_failed')) throw error;
@@ -112,14 +116,20 @@ async function runNow(build: ImageBuild, settings: BuildSettings, deps: BuildDep
   }
 }
 
-/** A build that was cancelled has its container for a moment longer, and that one its image. */
-async function pruneAll(stage: string, { engine, clock }: BuildDeps): Promise<void> {
+/**
+ * A build that was cancelled goes on for a moment: its container has its image, and a layer that the engine is about to
+ * record must not be removed meanwhile, or every later build on the same parent that looks for layers fails ("unable to
+ * find image", 20.10). So only what was there a moment ago as well is removed, unless the build has `ended` by itself.
+ */
+async function pruneAll(stage: string, ended: boolean, { engine, clock }: BuildDeps): Promise<void> {
   const labels = { [IMAGE_LABELS.stage]: stage };
+  let seen = new Set<string>();
   for (let tries = 0; tries < PRUNE_TRIES; tries++) {
-    await engine.pruneDanglingImages(labels);
-    const left = await engine.listImages(labels);
-    if (left.every(({ tags }) => tags.length > 0)) return;
-    await new Promise<void>((resolve) => clock.after(PRUNE_PAUSE_MS, resolve));
+    const found = (await engine.listImages(labels)).filter(({ tags }) => tags.length === 0).map(({ id }) => id);
+    if (found.length === 0 && (ended || tries > 0)) return;
+    for (const id of found) if (ended || seen.has(id)) await engine.removeImage(id);
+    seen = new Set(found);
+    if (!ended || tries > 0) await new Promise<void>((resolve) => clock.after(PRUNE_PAUSE_MS, resolve));
   }
 }
 

@@ -199,13 +199,21 @@ describe('answers', () => {
   });
 
   it('of a build whose parent was removed are told apart, by the words of 20.10', async () => {
-    let words = 'unknown parent image ID sha256:6f22e4e7e1c01ce590e26fbd0617f56c79c7a6daeb9f4b842fdd88f7baaec2e3';
+    const id = 'sha256:6f22e4e7e1c01ce590e26fbd0617f56c79c7a6daeb9f4b842fdd88f7baaec2e3';
+    let words = '';
     const { connection } = await serve((request, response) => {
       request.resume().once('end', () => response.end(`${JSON.stringify({ error: words })}\n`));
     });
     const build = () => failureOf(engineAt(connection).buildImage(Readable.from([Buffer.alloc(10)]), { tag: 't' }));
-    const error = await build();
-    expect([hasCode(error, 'build_failed'), hasReason(error, 'parent_removed')]).toEqual([true, true]);
+    for (words of [
+      `unknown parent image ID ${id}`,
+      `unable to find image "${id}"`,
+      `No such image: ${id}`,
+      `failed to get digest ${id}: open /var/lib/docker/image/overlay2/imagedb/content: no such file or directory`,
+    ]) {
+      const error = await build();
+      expect([words, hasCode(error, 'build_failed'), hasReason(error, 'parent_removed')]).toEqual([words, true, true]);
+    }
     words = 'The command returned a non-zero code: 1';
     expect(hasReason(await build(), 'parent_removed')).toBe(false);
   });

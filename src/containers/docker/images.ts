@@ -185,7 +185,8 @@ function buildFailed(words: string, output: string[]): WorkerFrontError {
 }
 
 /** Errors of a build come in its output, so that there are only words to tell them apart by (seen with 20.10). */
-const PARENT_REMOVED = /^unknown parent image ID /;
+const PARENT_REMOVED =
+  /^(unknown parent image ID |unable to find image "sha256:|No such image: sha256:|failed to get digest sha256:)/;
 
 function realTags(tags: string[] | null): string[] {
   return (tags ?? []).filter((tag) => tag !== '<none>:<none>');

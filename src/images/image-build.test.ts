@@ -1,0 +1,86 @@
+import { describe, expect, it } from 'vitest';
+import type { ImageState } from '../containers/engine.ts';
+import { createFakeEngine } from '../containers/fake/engine.ts';
+import { WorkerFrontError } from '../lib/errors.ts';
+import { silentLogger } from '../lib/logger.ts';
+import { type ImageBuild, runBuild } from './image-build.ts';
+
+const BUILD: ImageBuild = {
+  tag: 'made:1',
+  dockerfile: 'FROM scratch\n',
+  entries: [],
+  stage: 'stage-1',
+  pruneAlways: true,
+  timeoutMs: 60_000,
+  logger: silentLogger,
+};
+
+/** An engine whose build ends with `error`, and that finds these layers, one list after the other, and then none. */
+function engineWith(error: Error, lists: string[][], onBuild?: () => void) {
+  const removed: string[] = [];
+  const nameless = (id: string): ImageState => ({ id, tags: [], labels: {}, sizeBytes: 0 });
+  const tagged: ImageState = { id: 'done', tags: ['made:0'], labels: {}, sizeBytes: 0 };
+  const engine = {
+    ...createFakeEngine(),
+    async buildImage() {
+      onBuild?.();
+      throw error;
+    },
+    listImages: async () => [tagged, ...(lists.shift() ?? []).map(nameless)],
+    async removeImage(id: string) {
+      removed.push(`${id} of ${lists.length}`);
+      return true;
+    },
+  };
+  const clock = {
+    now: () => 0,
+    after: (ms: number, callback: () => void) => {
+      // Pauses pass at once; the time that a build may take does not.
+      if (ms < BUILD.timeoutMs) setImmediate(callback);
+      return { cancel: () => undefined };
+    },
+  };
+  return { removed, deps: { engine, clock } };
+}
+
+describe('what a build leaves', () => {
+  it('is removed at once when the build has failed', async () => {
+    const { removed, deps } = engineWith(new WorkerFrontError('build_failed', 'exit 1'), [['a', 'b']]);
+    await expect(runBuild(BUILD, {}, deps)).rejects.toMatchObject({ code: 'build_failed' });
+    expect(removed).toEqual(['a of 0', 'b of 0']);
+  });
+
+  it('of a build that was cancelled, is removed only when it was there a moment before, too', async () => {
+    const controller = new AbortController();
+    const gone = new Error('gone');
+    const { removed, deps } = engineWith(gone, [[], ['a'], ['a', 'b'], ['b']], () => controller.abort(gone));
+    await expect(runBuild({ ...BUILD, signal: controller.signal }, {}, deps)).rejects.toBe(gone);
+    expect(removed).toEqual(['a of 1', 'b of 0']);
+  });
+});
+
+describe('layers of earlier builds', () => {
+  it('are taken over only when asked for, and not by the second try after one was removed', async () => {
+    const engine = createFakeEngine({ images: ['scratch'] });
+    const uses: unknown[] = [];
+    let fail = false;
+    const deps = {
+      clock: engineWith(new Error(), []).deps.clock,
+      engine: {
+        ...engine,
+        async buildImage(...[context, options]: Parameters<typeof engine.buildImage>) {
+          uses.push(!options.noCache);
+          if (!fail) return engine.buildImage(context, options);
+          fail = false;
+          context.destroy();
+          throw new WorkerFrontError('build_failed', 'gone', { details: { reason: 'parent_removed' } });
+        },
+      },
+    };
+    await runBuild(BUILD, {}, deps);
+    await runBuild({ ...BUILD, useCache: true }, {}, deps);
+    fail = true;
+    await runBuild({ ...BUILD, useCache: true }, {}, deps);
+    expect(uses).toEqual([false, true, true, false]);
+  });
+});
