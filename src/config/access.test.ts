@@ -65,6 +65,12 @@ it('CORS_ORIGINS=* is for nodes with tokens', () => {
   expect(http({ CORS_ORIGINS: '*', API_TOKEN: 't' }).corsOrigins).toEqual(['*']);
 });
 
+it('BUSY_POLL is half a millisecond, or off', () => {
+  expect(http({}).busyPoll).toBe(0.5);
+  expect(http({ BUSY_POLL: '0' }).busyPoll).toBe(0);
+  expect(() => http({ BUSY_POLL: '10001' })).toThrow(/BUSY_POLL/);
+});
+
 it('RATE_LIMIT is off unless it is set', () => {
   expect(http({}).rateLimit).toBeUndefined();
   expect(http({ RATE_LIMIT: '0', RATE_LIMIT_WINDOW: '5' }).rateLimit).toBeUndefined();

@@ -52,6 +52,8 @@ export interface Config {
     corsOrigins: string[];
     /** undefined: none. `window` in seconds. */
     rateLimit: { requests: number; window: number } | undefined;
+    /** Milliseconds. */
+    busyPoll: number;
   };
   dataDir: string;
   /** undefined: chosen from the node id (see `runDirOf`). */
@@ -178,6 +180,7 @@ export function toConfig(raw: RawSettings, host: Host, secrets: ReadonlyMap<stri
       corsOrigins: corsOriginsOf(settings, tokensFile),
       rateLimit:
         settings.RATE_LIMIT > 0 ? { requests: settings.RATE_LIMIT, window: settings.RATE_LIMIT_WINDOW } : undefined,
+      busyPoll: settings.BUSY_POLL / 1000,
     },
     dataDir,
     runDir: settings.RUN_DIR === undefined ? undefined : resolve(host.cwd, settings.RUN_DIR),

@@ -67,6 +67,9 @@ export const settingsShape = {
     .default(0)
     .describe('requests that each token may send per RATE_LIMIT_WINDOW; 0 is off'),
   RATE_LIMIT_WINDOW: number(1, DAY).default(60).describe('seconds'),
+  BUSY_POLL: integer(0, 10_000)
+    .default(500)
+    .describe('microseconds that the daemon stays awake for a reply or request that is soon expected; 0 is off'),
   ALLOW_UNAUTHENTICATED: flag.default(false).describe('listen on any address without a token'),
   DATA_DIR: text.optional().describe('log, pid file, bundles, node id'),
   RUN_DIR: text.optional().describe('channel folders; a short path'),

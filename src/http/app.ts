@@ -9,6 +9,7 @@ import { ANY_TOKEN, needsOf } from './access/needs.ts';
 import type { Api } from './api.ts';
 import { createAudited } from './audit.ts';
 import { createBodyPace } from './body-pace.ts';
+import { BusyPoll } from './busy-poll.ts';
 import { createClientErrorHandler } from './client-error.ts';
 import { allowOrigins } from './cors.ts';
 import type { HttpDeps, HttpOptions } from './deps.ts';
@@ -60,7 +61,8 @@ export async function createHttpApp(options: HttpOptions, deps: HttpDeps): Promi
   const answeredEarly = new WeakSet<Socket>();
   const track = createTrack({ ...deps, answeredEarly });
   const checkShape = createShapeCheck();
-  const inFlight = new InFlight();
+  const poll = options.busyPoll && new BusyPoll(options.busyPoll);
+  const inFlight = new InFlight(poll && ((count) => poll.moved(count)));
   let draining = false;
 
   const sendError = (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {

@@ -5,6 +5,7 @@ import type { ByteBudget } from '../lib/byte-budget.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { TokenStore } from '../tokens/token-store.ts';
 import type { Audited } from './audit.ts';
+import type { BusyPollOptions } from './busy-poll.ts';
 import type { OpenapiDocument } from './openapi.ts';
 import type { RateLimit } from './rate-limit.ts';
 import type { TlsOptions } from './tls.ts';
@@ -29,6 +30,8 @@ export interface HttpOptions {
   requestTimeoutMs?: number;
   /** Milliseconds an idle connection stays open; 72,000 when left out (longer than the usual 60 s of load balancers). */
   keepAliveTimeoutMs?: number;
+  /** How the event loop waits for what comes next; it sleeps at once when left out. */
+  busyPoll?: BusyPollOptions;
   /** Connections at once; further ones are closed at once. 10,000 when left out. */
   maxConnections?: number;
 }
