@@ -150,9 +150,7 @@ async function compose(config: Config, options: DaemonOptions, log: Log, closers
       trustProxy: config.http.trustProxy,
       allowedOrigins: config.http.corsOrigins,
       ...(config.http.rateLimit && { rateLimit: config.http.rateLimit }),
-      // A core for each function at work, and one for the daemon.
-      ...(config.http.busyPoll > 0 &&
-        config.cpus > 1 && { busyPoll: { windowMs: config.http.busyPoll, mostInFlight: config.cpus - 1 } }),
+      ...(config.http.busyPoll && { busyPoll: config.http.busyPoll }),
       ...(config.http.tls && { tls: { ...config.http.tls, onChange: () => publish() } }),
     },
     {

@@ -65,9 +65,17 @@ it('CORS_ORIGINS=* is for nodes with tokens', () => {
   expect(http({ CORS_ORIGINS: '*', API_TOKEN: 't' }).corsOrigins).toEqual(['*']);
 });
 
-it('BUSY_POLL is half a millisecond, or off', () => {
-  expect(http({}).busyPoll).toBe(0.5);
-  expect(http({ BUSY_POLL: '0' }).busyPoll).toBe(0);
+it.each([
+  [4, '', { windowMs: 0.5, mostInFlight: 3 }],
+  [2, '200', { windowMs: 0.2, mostInFlight: 1 }],
+  [1, '200', undefined],
+  [4, '0', undefined],
+])('with %i cores and BUSY_POLL=%s the daemon stays awake: %o', (cpus, value, expected) => {
+  const settings = { CODE_SOURCE: 'file:///f', DATA_DIR: dir, ...(value && { BUSY_POLL: value }) };
+  expect(toConfig(settings, { ...thisHost({}), cpus }).http.busyPoll).toEqual(expected);
+});
+
+it('BUSY_POLL has its limit', () => {
   expect(() => http({ BUSY_POLL: '10001' })).toThrow(/BUSY_POLL/);
 });
 

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { WorkerFrontError } from '../lib/errors.ts';
 import { Hidden } from '../lib/hidden.ts';
-import { checkAccess, corsOriginsOf, tlsOf } from './http-settings.ts';
+import { busyPollOf, checkAccess, corsOriginsOf, tlsOf } from './http-settings.ts';
 import type { LiveValues } from './live.ts';
 import { checkPaths, invalid, seccompOf } from './paths.ts';
 import type { PersistedFacts } from './persisted.ts';
@@ -52,8 +52,8 @@ export interface Config {
     corsOrigins: string[];
     /** undefined: none. `window` in seconds. */
     rateLimit: { requests: number; window: number } | undefined;
-    /** Milliseconds. */
-    busyPoll: number;
+    /** undefined: off. */
+    busyPoll: { windowMs: number; mostInFlight: number } | undefined;
   };
   dataDir: string;
   /** undefined: chosen from the node id (see `runDirOf`). */
@@ -180,7 +180,7 @@ export function toConfig(raw: RawSettings, host: Host, secrets: ReadonlyMap<stri
       corsOrigins: corsOriginsOf(settings, tokensFile),
       rateLimit:
         settings.RATE_LIMIT > 0 ? { requests: settings.RATE_LIMIT, window: settings.RATE_LIMIT_WINDOW } : undefined,
-      busyPoll: settings.BUSY_POLL / 1000,
+      busyPoll: busyPollOf(settings, host),
     },
     dataDir,
     runDir: settings.RUN_DIR === undefined ? undefined : resolve(host.cwd, settings.RUN_DIR),

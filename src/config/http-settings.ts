@@ -32,6 +32,11 @@ export function checkAccess(settings: Settings, tokensFile: string): void {
   );
 }
 
+/** A core for each function at work, and one for the daemon that stays awake: with a single core it is off. */
+export function busyPollOf({ BUSY_POLL }: Settings, { cpus }: { cpus: number }) {
+  return BUSY_POLL > 0 && cpus > 1 ? { windowMs: BUSY_POLL / 1000, mostInFlight: cpus - 1 } : undefined;
+}
+
 export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host);
 }

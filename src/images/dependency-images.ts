@@ -58,7 +58,7 @@ export function createDependencyImages(
         entries: [...filesOf(request), ...(await settingsEntries(settings))],
         labels: { [IMAGE_LABELS.node]: nodeId, [IMAGE_LABELS.dependencies]: digest },
         stage: `${nodeId}-${randomUUID()}`,
-        pruneAlways: true,
+        cache: false,
       },
       settings,
       deps,

@@ -67,11 +67,7 @@ async function run(
 ): Promise<void> {
   const stage = dockerfile.includes('COPY --from=') ? `${deps.nodeId}-${randomUUID()}` : undefined;
   const labelled = withLabels(dockerfile, labels);
-  await runBuild(
-    { ...limits, tag: image, dockerfile: labelled, entries, stage, pruneAlways: true },
-    deps.settings,
-    deps,
-  );
+  await runBuild({ ...limits, tag: image, dockerfile: labelled, entries, stage, cache: false }, deps.settings, deps);
 }
 
 /**
@@ -103,8 +99,7 @@ async function buildOwn(build: FunctionBuild, bundle: ContextEntry[], deps: Func
         labels,
         buildArgs,
         stage,
-        pruneAlways: false,
-        useCache: true,
+        cache: true,
       },
       deps.settings,
       deps,
@@ -129,7 +124,7 @@ async function buildSettingsImage({ limits }: FunctionBuild, deps: FunctionBuild
   const entries = await settingsEntries(deps.settings);
   const labels = { [IMAGE_LABELS.node]: deps.nodeId };
   const dockerfile = 'FROM scratch\nCOPY settings/ /\n';
-  await runBuild({ ...limits, tag, dockerfile, entries, labels, stage: id, pruneAlways: true }, deps.settings, deps);
+  await runBuild({ ...limits, tag, dockerfile, entries, labels, stage: id, cache: false }, deps.settings, deps);
   return tag;
 }
 

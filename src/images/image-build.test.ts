@@ -10,7 +10,7 @@ const BUILD: ImageBuild = {
   dockerfile: 'FROM scratch\n',
   entries: [],
   stage: 'stage-1',
-  pruneAlways: true,
+  cache: false,
   timeoutMs: 60_000,
   logger: silentLogger,
 };
@@ -50,6 +50,16 @@ describe('what a build leaves', () => {
     expect(removed).toEqual(['a of 0', 'b of 0']);
   });
 
+  it('by want of space is removed at once, too; where others share the mark, only what was there a moment before', async () => {
+    const full = new WorkerFrontError('storage_full', 'no space left');
+    const alone = engineWith(full, [['a']]);
+    await expect(runBuild(BUILD, {}, alone.deps)).rejects.toBe(full);
+    expect(alone.removed).toEqual(['a of 0']);
+    const shared = engineWith(full, [['a'], ['a', 'b']]);
+    await expect(runBuild({ ...BUILD, cache: true }, {}, shared.deps)).rejects.toBe(full);
+    expect(shared.removed).toEqual(['a of 0']);
+  });
+
   it('of a build that was cancelled, is removed only when it was there a moment before, too', async () => {
     const controller = new AbortController();
     const gone = new Error('gone');
@@ -78,9 +88,9 @@ describe('layers of earlier builds', () => {
       },
     };
     await runBuild(BUILD, {}, deps);
-    await runBuild({ ...BUILD, useCache: true }, {}, deps);
+    await runBuild({ ...BUILD, cache: true }, {}, deps);
     fail = true;
-    await runBuild({ ...BUILD, useCache: true }, {}, deps);
+    await runBuild({ ...BUILD, cache: true }, {}, deps);
     expect(uses).toEqual([false, true, true, false]);
   });
 });

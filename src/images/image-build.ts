@@ -17,14 +17,15 @@ export interface ImageBuild {
   labels?: Record<string, string>;
   buildArgs?: Record<string, string>;
   /**
-   * Marks every layer; what is left over with this mark is removed after a failure. Nobody else may be using it.
+   * Marks every layer; what is left over with this mark is removed after a failure. Only builds with `cache` share one.
    * undefined: nothing can be left (a single COPY), and no time is spent on marks.
    */
   stage: string | undefined;
-  /** Also after a success: nothing of its other stages will be used again. */
-  pruneAlways: boolean;
-  /** Takes over layers of earlier builds. Left out, the engine does not even look for any. */
-  useCache?: boolean;
+  /**
+   * Layers of earlier builds are taken over, and those of this one stay for the next. Otherwise the engine does not even look
+   * for any, and what its other stages leave is removed also after a success.
+   */
+  cache: boolean;
   timeoutMs: number;
   /** Ends the build; the rejection is its reason. */
   signal?: AbortSignal | undefined;
@@ -59,13 +60,18 @@ export async function runBuild(build: ImageBuild, settings: BuildSettings, deps:
     } catch (error) {
       // The engine had begun with layers of another image, which was removed then: the next try makes them itself.
       if (!hasCode(error, 'build_failed') || error.details?.['reason'] !== 'parent_removed') throw error;
-      return runNow({ ...build, useCache: false }, settings, deps);
+      return runNow(build, settings, deps, false);
     }
   };
   return deps.slots ? deps.slots.add(run) : run();
 }
 
-async function runNow(build: ImageBuild, settings: BuildSettings, deps: BuildDeps): Promise<string> {
+async function runNow(
+  build: ImageBuild,
+  settings: BuildSettings,
+  deps: BuildDeps,
+  takeOver = build.cache,
+): Promise<string> {
   const { engine, clock } = deps;
   const output: string[] = [];
   build.signal?.throwIfAborted();
@@ -84,7 +90,7 @@ async function runNow(build: ImageBuild, settings: BuildSettings, deps: BuildDep
     ...(network && { network }),
     ...(settings.memoryBytes && { memoryBytes: settings.memoryBytes }),
     ...(settings.cpus && { cpus: settings.cpus }),
-    noCache: !build.useCache,
+    noCache: !takeOver,
     signal: controller.signal,
     onOutput(raw) {
       const line = withoutColours(raw);
@@ -97,12 +103,13 @@ async function runNow(build: ImageBuild, settings: BuildSettings, deps: BuildDep
   try {
     const context = packContext([...build.entries, { path: DOCKERFILE, content: dockerfile }]);
     const id = await engine.buildImage(context, options);
-    if (stage && build.pruneAlways) await engine.pruneDanglingImages({ [IMAGE_LABELS.stage]: stage });
+    if (stage && !build.cache) await engine.pruneDanglingImages({ [IMAGE_LABELS.stage]: stage });
     return id;
   } catch (error) {
     // The build's own error says more than one about what it left.
-    const ended = hasCode(error, 'build_failed') && !controller.signal.aborted;
-    if (stage) await pruneAll(stage, ended, deps).catch(() => undefined);
+    const ended = (hasCode(error, 'build_failed') || hasCode(error, 'storage_full')) && !controller.signal.aborted;
+    // Others with the same mark may be at work still.
+    if (stage) await pruneAll(stage, ended && !build.cache, deps).catch(() => undefined);
     build.signal?.throwIfAborted();
     if (controller.signal.aborted) throw timedOut(build.timeoutMs, output);
     if (!hasCode(error, 'build_failed')) throw error;
@@ -119,7 +126,7 @@ async function runNow(build: ImageBuild, settings: BuildSettings, deps: BuildDep
 /**
  * A build that was cancelled goes on for a moment: its container has its image, and a layer that the engine is about to
  * record must not be removed meanwhile, or every later build on the same parent that looks for layers fails ("unable to
- * find image", 20.10). So only what was there a moment ago as well is removed, unless the build has `ended` by itself.
+ * find image", 20.10). So only what was there a moment ago as well is removed, unless the builds with this mark have `ended`.
  */
 async function pruneAll(stage: string, ended: boolean, { engine, clock }: BuildDeps): Promise<void> {
   const labels = { [IMAGE_LABELS.stage]: stage };

@@ -135,7 +135,7 @@ export function createRuntimeImages(options: RuntimeImagesOptions, deps: Runtime
         },
         buildArgs,
         stage: `${name}-${randomUUID()}`,
-        pruneAlways: true,
+        cache: false,
         timeoutMs: options.timeoutMs ?? 15 * 60_000,
         signal: closing.signal,
         logger: logger.child({ image }),

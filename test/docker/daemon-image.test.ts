@@ -51,7 +51,7 @@ beforeAll(async () => {
       labels: RUN_LABELS,
       buildArgs: { BUILD_IMAGE: buildImage.image, RUN_IMAGE: runImage.image },
       stage: `${NODE}-daemon`,
-      pruneAlways: true,
+      cache: false,
       timeoutMs: 240_000,
       logger: silentLogger,
     },

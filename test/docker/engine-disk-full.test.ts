@@ -22,7 +22,7 @@ it('a build on a full disk is storage_full, leaves nothing, and the next one tha
         dockerfile: DOCKERFILE,
         entries: [{ path: 'content', content: randomBytes(mebibytes * MIB) }],
         stage: undefined,
-        pruneAlways: false,
+        cache: true,
         timeoutMs: 100_000,
         logger: silentLogger,
       },

@@ -86,7 +86,7 @@ describe('build settings', () => {
         labels: RUN_LABELS,
         buildArgs: { ...recipe.args, ...(Object.fromEntries(buildArgs) as Record<string, string>) },
         stage: `${NODE}-${randomUUID()}`,
-        pruneAlways: true,
+        cache: false,
         timeoutMs: 240_000,
         logger: { ...silentLogger, info: (fields) => output.push(JSON.stringify(fields)) },
       },

@@ -85,10 +85,12 @@ describe('a data folder on a full disk', () => {
     node = await nodeIdIn(dataDir);
     await start();
     await serves('cached', 'cached');
-    await serves('isolated', 'isolated');
+    const { body } = await execute('isolated');
+    expect(body).toMatchObject({ Result: 'isolated', Meta: { ContainerName: expect.any(String) } });
     // The folder of its sandbox, which is gone by now, would be given back when the disk is full already.
     await vi.waitFor(async () => {
       const known = await records();
+      expect(known).not.toContain(body.Meta?.ContainerName);
       expect((await readdir(join(dataDir, 'stems'))).filter((id) => !known.includes(id))).toEqual([]);
     }, 20_000);
   });

@@ -103,7 +103,7 @@ COPY --from=install /moto/ /moto/
 ENV PYTHONPATH=/moto
 `;
     const entries = await settingsEntries(build);
-    const limits = { stage: `moto-${randomUUID()}`, pruneAlways: true, timeoutMs: 10 * 60_000, logger: silentLogger };
+    const limits = { stage: `moto-${randomUUID()}`, cache: false, timeoutMs: 10 * 60_000, logger: silentLogger };
     await runBuild({ ...limits, tag, dockerfile, entries, labels: IMAGE_LABEL }, build, deps);
     for (const { tags } of await engine.listImages(IMAGE_LABEL)) {
       for (const old of tags) if (old !== tag && old.startsWith(`${REPOSITORY}:`)) await engine.removeImage(old);
