@@ -11,6 +11,7 @@
  *   processes.c   starting and killing processes
  *   clean.c       what an invocation leaves behind
  *   usage.c       memory facts from the sandbox's cgroup
+ *   hold.c        a network holder, which is no sandbox: keeps a network namespace
  *   stream.c, json.c  bytes and headers
  */
 #ifndef WORKER_FRONT_INIT_H
@@ -136,6 +137,10 @@ int64_t now_ms(void);
 double now_ms_exact(void);
 /* Ends everything: the last frame (unless `bye` is NULL), a line on stderr, all processes, then exit. */
 _Noreturn void end_sandbox(int code, const char *bye);
+
+/* hold.c */
+/* Lives for the daemon that it dials in `dir`. */
+_Noreturn void hold(const char *dir, const char *name);
 
 /* channel.c */
 void channel_dial_first(void);

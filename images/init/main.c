@@ -173,6 +173,7 @@ static void one_turn(int signals) {
 int main(int argc, char **argv) {
   (void)argc;
   if (argv[1] && strcmp(argv[1], "--exec") == 0 && argv[2]) process_exec(argv + 2);
+  if (argv[1] && strcmp(argv[1], "--hold") == 0 && argv[2]) hold(sandbox.dir, argv[2]);
   read_arguments(argv + 1);
   prctl(PR_SET_DUMPABLE, 0);
   /* Buffers come and go with each process: their memory is not given back to the kernel in between. */

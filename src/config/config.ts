@@ -82,6 +82,8 @@ export interface Config {
     allow: { address: string; port: number }[];
     /** Name servers of functions; empty: the machine's. */
     dns: string[];
+    /** Network namespaces kept ready for each kind of network; 0: none. */
+    holders: number;
   };
   /** Bytes; already multiplied with `MEMORY_OVERCOMMIT`. */
   memoryBudget: number;
@@ -200,6 +202,7 @@ export function toConfig(raw: RawSettings, host: Host, secrets: ReadonlyMap<stri
       walls: settings.NETWORK_WALLS === 'auto',
       allow: settings.NETWORK_ALLOW ?? [],
       dns: settings.FUNCTION_DNS ?? [],
+      holders: settings.NETWORK_HOLDERS,
     },
     memoryBudget,
     parallel: {

@@ -5,7 +5,7 @@ import { warningsOf } from './warnings.ts';
 const configOf = (raw: RawSettings) => toConfig({ CODE_SOURCE: 'file:///f', ...raw }, thisHost({}));
 
 it('opens nothing and makes walls when nothing is set', () => {
-  expect(configOf({}).network).toEqual({ walls: true, allow: [], dns: [] });
+  expect(configOf({}).network).toEqual({ walls: true, allow: [], dns: [], holders: 2 });
   expect(configOf({ NETWORK_WALLS: 'off' }).network.walls).toBe(false);
 });
 

@@ -14,6 +14,8 @@ export function checkSpec(spec: ContainerSpec): void {
   if (spec.network === '' || spec.network === 'host' || spec.network.startsWith('container:')) {
     throw refused(`the network '${spec.network}'`);
   }
+  // An id, and none of the words that an engine may know there.
+  if (spec.joins !== undefined && !/^[0-9a-f]{64}$/.test(spec.joins)) throw refused(`the network of '${spec.joins}'`);
   // For tmpfs, size=0 is "half of the machine's memory".
   if (!Number.isSafeInteger(spec.tmpBytes) || spec.tmpBytes < 4096) throw refused(`a /tmp of ${spec.tmpBytes} bytes`);
   checkLimits(spec.limits);

@@ -10,6 +10,8 @@ export type EngineReason =
   | 'no_such_container'
   | 'not_startable'
   | 'no_such_network'
+  /** The container whose network was to be joined is not there, or has ended. */
+  | 'cannot_join'
   | 'in_use'
   /** Of a failed build: an image that it was built upon was removed meanwhile. */
   | 'parent_removed';
@@ -42,6 +44,11 @@ export function notStartable(words: string): WorkerFrontError {
 /** The network that the container was created for is not there any more. */
 export function noSuchNetwork(words: string): WorkerFrontError {
   return refusal('internal_error', 'no_such_network', `The container can't be started: ${words}`, { words });
+}
+
+/** The container whose network the container was created to join is not there any more; `words` are the engine's own. */
+export function cannotJoin(words: string): WorkerFrontError {
+  return refusal('internal_error', 'cannot_join', `The container can't be started: ${words}`, { words });
 }
 
 /** Something still uses what was to be removed. */

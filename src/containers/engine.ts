@@ -128,7 +128,8 @@ export interface ContainerEngine {
   /**
    * Starts a created container. Idempotent. What cannot be run (command, user, working folder) is an error
    * with the engine's words (reason `not_startable`), and so is a network that is not there any more (reason
-   * `no_such_network`); the container stays `created`, and never exits.
+   * `no_such_network`), or a container whose network it was to join and that does not run (reason `cannot_join`, also of
+   * `createContainer`); the container stays `created`, and never exits.
    */
   startContainer(id: string, options?: Waiting): Promise<void>;
   /**

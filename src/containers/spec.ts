@@ -37,6 +37,8 @@ export interface ContainerSpec {
   tmpBytes: number;
   /** Name of a network, or `none`. */
   network: string;
+  /** Id of a container whose network namespace it joins, host name and name servers with it, instead of getting its own. */
+  joins?: string;
   /** Name servers instead of the machine's. */
   dns?: string[];
   /** OCI runtime; the engine's default when left out. */

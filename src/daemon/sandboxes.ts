@@ -1,6 +1,7 @@
 import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import PQueue from 'p-queue';
+import { openHoldListener } from '../channel/hold-listener.ts';
 import { checkRunDir, openChannelFolder } from '../channel/listener.ts';
 import { runDirOf } from '../config/config.ts';
 import { createFunctionImages, type FunctionImageRequest } from '../images/function-images.ts';
@@ -18,6 +19,7 @@ import { LABELS } from '../pool/labels.ts';
 import { Launcher } from '../pool/launcher.ts';
 import { LeftOverSweep } from '../pool/left-over-sweep.ts';
 import { leaveAll, sortLeftOvers } from '../pool/left-overs.ts';
+import { NetworkHolders } from '../pool/network-holders.ts';
 import type { NetworkKind, SandboxPlan } from '../pool/plan.ts';
 import { Pool } from '../pool/pool.ts';
 import { QueuePlaces } from '../pool/queue-places.ts';
@@ -111,12 +113,26 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
     seccomp: config.seccomp?.json,
   };
   const networkName = async (kind: NetworkKind) => (kind === 'none' ? kind : networks.nameOf(kind));
-  const holdings = new Holdings({ engine, records, suspect: () => sweep.suspect(), logger });
+  const holders = new NetworkHolders(
+    { ready: config.network.holders, owner, clock, logger },
+    {
+      engine,
+      openListener: () => openHoldListener(runDir),
+      networkName,
+      runtimeImage: async (environment) => (await runtimeImages.ensure(environment)).image,
+      canJoin: (runtime) =>
+        sharesNamespaces(runtime ?? config.runtimes.standard ?? base.engineWatch.info?.defaultRuntime),
+      suspect: () => sweep.suspect(),
+    },
+  );
+  closing('network holders', () => holders.close(), 2 * CLOSE_LIMIT_MS);
+  const holdings = new Holdings({ engine, records, holders, suspect: () => sweep.suspect(), logger });
   const launcher = new Launcher(
     { owner, clock },
     {
       engine,
       holdings,
+      holders,
       deaths,
       openChannelFolder: openFolder,
       networkName,
@@ -124,8 +140,9 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
       suspect: () => sweep.suspect(),
     },
   );
-  const adopter = new Adopter({ owner, engine, holdings, deaths, networkName, clock });
-  const sweep = new LeftOverSweep({ labels: nodeLabels, clock, logger }, engine, (id) => holdings.knows(id));
+  const adopter = new Adopter({ owner, engine, holdings, holders, deaths, networkName, clock });
+  const isKnown = (id: string) => holdings.knows(id) || holders.knows(id);
+  const sweep = new LeftOverSweep({ labels: nodeLabels, clock, logger }, engine, isKnown);
   /** Set by who wants to know that memory and bundles may have become free; that the engine can be used again. */
   const events = { onRemoved: () => {}, onEngineBack: () => {} };
   const places = new QueuePlaces(() => live.current.nodeQueueLimit);
@@ -231,6 +248,11 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
       if (removed.length > 0) imageLogger.info({ images: removed }, 'outdated runtime images removed');
     },
   };
+}
+
+/** OCI runtimes whose containers use the kernel's network namespace as it is; one with a kernel of its own takes it over. */
+function sharesNamespaces(runtime: string | undefined): boolean {
+  return runtime === 'runc' || runtime === 'crun';
 }
 
 export type Sandboxes = Awaited<ReturnType<typeof composeSandboxes>>;

@@ -16,7 +16,7 @@ import type { Death } from './deaths.ts';
 import { Holdings } from './holdings.ts';
 import type { SandboxPlan } from './plan.ts';
 import { digestOf, type SandboxRecord } from './sandbox-records.ts';
-import { planOf } from './testing/fakes.ts';
+import { NO_HOLDERS, planOf } from './testing/fakes.ts';
 import { recordOf } from './testing/left-behind.ts';
 
 const OWNER = { node: 'n1', extraLabels: {} };
@@ -51,6 +51,7 @@ function adoption(record: SandboxRecord, status: ContainerState['status'] = 'run
   const holdings = new Holdings({
     engine: { removeContainer: async (id) => void removed.push(id) },
     records: { forget: () => undefined },
+    holders: NO_HOLDERS,
     logger: silentLogger,
   });
   let die: (death: Death) => void = () => undefined;
@@ -58,6 +59,7 @@ function adoption(record: SandboxRecord, status: ContainerState['status'] = 'run
     owner: OWNER,
     engine: { inspectContainer: async () => ({ status }) as ContainerState },
     holdings,
+    holders: NO_HOLDERS,
     deaths: { watch: (_id, onDeath) => ((die = onDeath), () => undefined) },
     networkName: async () => 'none',
     clock: new ManualClock(),

@@ -9,6 +9,7 @@ import { type ContainerOwner, sandboxSpec } from './container-spec.ts';
 import type { Death, DeathWatch } from './deaths.ts';
 import type { Holdings } from './holdings.ts';
 import type { LeftBehind } from './left-overs.ts';
+import type { NetworkHolders } from './network-holders.ts';
 import type { NetworkKind, SandboxPlan } from './plan.ts';
 import { Sandbox } from './sandbox.ts';
 import { digestOf } from './sandbox-records.ts';
@@ -17,6 +18,7 @@ export interface AdopterDeps {
   owner: ContainerOwner;
   engine: Pick<ContainerEngine, 'inspectContainer'>;
   holdings: Holdings;
+  holders: Pick<NetworkHolders, 'adopt'>;
   deaths: Pick<DeathWatch, 'watch'>;
   networkName(kind: NetworkKind): Promise<string>;
   clock: Clock;
@@ -38,6 +40,7 @@ export class Adopter {
     const sandbox = new Sandbox({ id, containerName, imageName, plan: { ...container, runtime }, reservation });
     sandbox.containerId = record.containerId;
     sandbox.functionDir = functionDir;
+    sandbox.holder = record.holder && this.#deps.holders.adopt(record.holder);
     sandbox.record = rest;
     sandbox.remembered = true;
     sandbox.move('starting');

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import type { ContainerSpec, Mount } from '../containers/spec.ts';
 import { LABELS } from './labels.ts';
 import type { ContainerPlan } from './plan.ts';
@@ -8,6 +9,8 @@ export const CHANNEL_PATH = '/run/worker-front';
 export const FUNCTION_PATH = '/function';
 /** The user `function` of every runtime image. */
 export const SANDBOX_USER = '10001:10001';
+
+export const SANDBOX_HOSTNAME = 'sandbox';
 
 export interface SandboxContainer {
   id: string;
@@ -32,6 +35,11 @@ export interface ContainerOwner {
   dns?: readonly string[];
   /** JSON of a seccomp profile; the engine's own when left out. */
   seccomp?: string | undefined;
+}
+
+/** Five digits, as HotFunctions put twice behind a container's name. */
+export function fiveDigits(): string {
+  return String(randomInt(100_000)).padStart(5, '0');
 }
 
 /** One sandbox's container in the engine's words; safety defaults are added by the engine adapter. */
@@ -62,6 +70,6 @@ export function sandboxSpec(sandbox: SandboxContainer, owner: ContainerOwner): C
     ...(owner.dns?.length && sandbox.network !== 'none' && { dns: [...owner.dns] }),
     runtime: sandbox.plan.runtime,
     ...(owner.seccomp !== undefined && { seccomp: owner.seccomp }),
-    hostname: 'sandbox',
+    hostname: SANDBOX_HOSTNAME,
   };
 }

@@ -9,7 +9,7 @@ import { Budget } from './budget.ts';
 import { DeathWatch } from './deaths.ts';
 import { Holdings } from './holdings.ts';
 import { Launcher } from './launcher.ts';
-import { planOf } from './testing/fakes.ts';
+import { NO_HOLDERS, planOf } from './testing/fakes.ts';
 
 /** Launches a sandbox whose container prints something and ends before its bootstrap has dialled in. */
 async function endsEarly(exitCode: number, output: string): Promise<{ error: WorkerFrontError; left: number }> {
@@ -29,12 +29,18 @@ async function endsEarly(exitCode: number, output: string): Promise<{ error: Wor
     accept: () => new Promise<never>(() => undefined),
     close: async () => undefined,
   } as unknown as ChannelFolder;
-  const holdings = new Holdings({ engine, records: { forget: () => undefined }, logger: silentLogger });
+  const holdings = new Holdings({
+    engine,
+    records: { forget: () => undefined },
+    holders: NO_HOLDERS,
+    logger: silentLogger,
+  });
   const launcher = new Launcher(
     { owner: { node: 'n' }, clock },
     {
       engine,
       holdings,
+      holders: NO_HOLDERS,
       deaths,
       openChannelFolder: async () => folder,
       networkName: async () => 'none',

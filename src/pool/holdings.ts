@@ -2,12 +2,14 @@ import type { ChannelFolder } from '../channel/listener.ts';
 import type { ContainerEngine } from '../containers/engine.ts';
 import { hasCode, messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { NetworkHolders } from './network-holders.ts';
 import type { Sandbox } from './sandbox.ts';
 import { forget, type SandboxRecords } from './sandbox-records.ts';
 
 export interface HoldingsDeps {
   engine: Pick<ContainerEngine, 'removeContainer'>;
   records: Pick<SandboxRecords, 'forget'>;
+  holders: Pick<NetworkHolders, 'giveBack' | 'leave'>;
   /** The engine did not say whether a container is there (any more). */
   suspect?(): void;
   logger: Logger;
@@ -41,19 +43,22 @@ export class Holdings {
    * container that cannot be removed is left to the left-over sweep, a folder to the next start of the daemon.
    */
   hold(sandbox: Sandbox, folder: ChannelFolder, unwatch: () => void): void {
-    const { engine, records, logger } = this.#deps;
+    const { engine, records, holders, logger } = this.#deps;
     let running: Promise<void> | undefined;
     const destroy = async () => {
       forget(records, sandbox);
       unwatch();
       await sandbox.channel?.close(sandbox.lostReason || undefined);
+      let certain = false;
       try {
         if (sandbox.containerId !== undefined) await engine.removeContainer(sandbox.containerId);
+        certain = true;
       } catch (error) {
         const level = hasCode(error, 'engine_unavailable') ? 'debug' : 'warn';
         logger[level]({ sandbox: sandbox.id, reason: messageOf(error) }, 'cannot remove a container');
         this.#deps.suspect?.();
       }
+      if (sandbox.holder) holders.giveBack(sandbox.holder, { certain });
       try {
         await folder.close();
       } catch (error) {
@@ -63,6 +68,7 @@ export class Holdings {
     };
     const leave = async () => {
       unwatch();
+      if (sandbox.holder) holders.leave(sandbox.holder);
       await folder.leave();
       this.drop(sandbox);
     };

@@ -8,7 +8,7 @@ import { Budget } from './budget.ts';
 import { Holdings } from './holdings.ts';
 import { Launcher, type LauncherDeps } from './launcher.ts';
 import { planDigest, remember } from './sandbox-records.ts';
-import { planOf } from './testing/fakes.ts';
+import { NO_HOLDERS, planOf } from './testing/fakes.ts';
 
 function launcherWith(deps: Partial<LauncherDeps>) {
   const calls: string[] = [];
@@ -23,6 +23,7 @@ function launcherWith(deps: Partial<LauncherDeps>) {
   const holdings = new Holdings({
     engine: { removeContainer: async (id) => void calls.push(`container ${id}`) },
     records: { forget: () => undefined },
+    holders: NO_HOLDERS,
     suspect,
     logger: silentLogger,
   });
@@ -31,6 +32,7 @@ function launcherWith(deps: Partial<LauncherDeps>) {
     {
       engine,
       holdings,
+      holders: NO_HOLDERS,
       deaths: { watch: () => () => undefined },
       openChannelFolder: async () => ({
         dir: '/nowhere',

@@ -1,4 +1,4 @@
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { ChannelFolder } from '../channel/listener.ts';
 import type { LoadRequest } from '../channel/messages.ts';
 import type { ContainerEngine } from '../containers/engine.ts';
@@ -6,9 +6,10 @@ import type { Clock } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
 import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Reservation } from './budget.ts';
-import { type ContainerOwner, sandboxSpec } from './container-spec.ts';
+import { type ContainerOwner, fiveDigits, sandboxSpec } from './container-spec.ts';
 import type { Death, DeathWatch } from './deaths.ts';
 import type { Holdings } from './holdings.ts';
+import type { HolderUse, NetworkHolders } from './network-holders.ts';
 import type { ContainerPlan, NetworkKind, SandboxPlan } from './plan.ts';
 import { refusedFor } from './refused-for.ts';
 import { Sandbox } from './sandbox.ts';
@@ -22,6 +23,7 @@ export interface LauncherOptions {
 export interface LauncherDeps {
   engine: Pick<ContainerEngine, 'createContainer' | 'startContainer' | 'containerLogs' | 'updateLimits'>;
   holdings: Holdings;
+  holders: Pick<NetworkHolders, 'take' | 'forget'>;
   deaths: Pick<DeathWatch, 'watch'>;
   /** Makes a private folder with a listening socket. */
   openChannelFolder(sandboxId: string): Promise<ChannelFolder>;
@@ -42,6 +44,8 @@ export interface LaunchRequest {
   function?: { name: string; version: string };
   functionDir?: string;
   initTimeoutMs: number;
+  /** Joins a network holder if one is ready; left out: it gets a network namespace of its own. */
+  joins?: HolderUse | undefined;
   /** Released when the launch fails; the sandbox's from then on. */
   reservation: Reservation;
 }
@@ -53,9 +57,8 @@ const LOG_TAIL_BYTES = 4096;
  */
 const STOPPED: ReadonlySet<number> = new Set([0, 137, 143]);
 
-function fiveDigits(): string {
-  return String(randomInt(100_000)).padStart(5, '0');
-}
+/** What the engine says when the container whose network is to be joined ends before, or meanwhile. */
+const NOT_JOINED = ['cannot_join', 'not_startable'];
 
 /** Makes sandboxes: channel folder, container, start, dial-in, load. Knows nothing of who will use them. */
 export class Launcher {
@@ -73,6 +76,15 @@ export class Launcher {
    * left then. A container that was killed from outside is `sandbox_lost`.
    */
   async launch(request: LaunchRequest): Promise<Sandbox> {
+    try {
+      return await this.#launch(request);
+    } catch (error) {
+      request.reservation.release();
+      throw error;
+    }
+  }
+
+  async #launch(request: LaunchRequest): Promise<Sandbox> {
     const sandbox = new Sandbox({
       id: randomUUID().replaceAll('-', '').slice(0, 16),
       containerName: `${request.namePrefix}__${fiveDigits()}_${fiveDigits()}`,
@@ -97,7 +109,11 @@ export class Launcher {
         { id, name, image, plan, network, channelDir: folder.dir, functionDir, function: made },
         owner,
       );
-      sandbox.containerId = await this.#deps.engine.createContainer(spec);
+      sandbox.holder = request.joins && this.#deps.holders.take(plan, request.joins);
+      sandbox.containerId = await this.#deps.engine.createContainer({
+        ...spec,
+        ...(sandbox.holder && { joins: sandbox.holder.containerId }),
+      });
       sandbox.functionDir = functionDir;
       sandbox.record = newRecord(sandbox, { image, token: folder.token, made, specDigest: digestOf(spec) });
       const created = clock.now();
@@ -110,13 +126,19 @@ export class Launcher {
       return sandbox;
     } catch (error) {
       sandbox.move('lost');
-      if (refusedFor(error, 'no_such_network')) this.#deps.networkLost();
+      if (refusedFor(error, 'no_such_network')) {
+        this.#deps.networkLost();
+        this.#deps.holders.forget();
+      }
       // It may have been made although the engine did not answer.
       if (sandbox.containerId === undefined && hasCode(error, 'engine_unavailable')) this.#deps.suspect?.();
       await sandbox.destroy();
       holdings.drop(sandbox);
       sandbox.move('removed');
-      request.reservation.release();
+      // The holder has ended, which is not the sandbox's fault.
+      if (sandbox.holder && NOT_JOINED.some((reason) => refusedFor(error, reason))) {
+        return await this.#launch({ ...request, joins: undefined });
+      }
       throw error;
     }
   }

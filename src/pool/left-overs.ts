@@ -43,7 +43,8 @@ export async function sortLeftOvers(options: LeftOversOptions, deps: LeftOversDe
   const alive: LeftBehind[] = [];
   for (const record of records.readAll()) {
     const container = containers.find(({ id }) => id === record.containerId);
-    if (isIntact(record, container) && runFolders.has(record.id) && (await hasItsCode(record, stemDir))) {
+    const intact = isIntact(record, container) && holderRuns(record, containers);
+    if (intact && runFolders.has(record.id) && (await hasItsCode(record, stemDir))) {
       try {
         alive.push({ record, folder: await deps.openChannelFolder(record.id, record.token) });
         continue;
@@ -54,7 +55,7 @@ export async function sortLeftOvers(options: LeftOversOptions, deps: LeftOversDe
     records.forget(record.id);
   }
   try {
-    const kept = new Set(alive.map(({ record }) => record.containerId));
+    const kept = new Set(alive.flatMap(({ record }) => [record.containerId, record.holder?.containerId]));
     await Promise.all(containers.filter(({ id }) => !kept.has(id)).map(({ id }) => engine.removeContainer(id)));
     await removeFolders(runDir, new Set(alive.map(({ record }) => record.id)));
     await removeFolders(stemDir, new Set(alive.map(({ record }) => record.functionDir)));
@@ -74,6 +75,11 @@ export async function leaveAll(left: readonly LeftBehind[]): Promise<void> {
 function isIntact(record: SandboxRecord, container: ContainerSummary | undefined): boolean {
   if (container?.state !== 'running' || container.labels[LABELS.sandbox] !== record.id) return false;
   return container.name === record.containerName && container.image === record.image;
+}
+
+/** Without its holder a sandbox has no network any more. */
+function holderRuns({ holder }: SandboxRecord, containers: readonly ContainerSummary[]): boolean {
+  return !holder || containers.some(({ id, state }) => id === holder.containerId && state === 'running');
 }
 
 /** The function's folder is there; that of a stem is empty: it was not about to become a function's sandbox. */

@@ -4,6 +4,7 @@ import { hasCode } from '../lib/errors.ts';
 import type { Budget, Reservation } from './budget.ts';
 import type { FunctionFolders } from './function-folder.ts';
 import type { Launcher } from './launcher.ts';
+import type { HolderUse } from './network-holders.ts';
 import type { SandboxPlan, Startable } from './plan.ts';
 import type { Sandbox } from './sandbox.ts';
 import { forget, type SandboxRecords } from './sandbox-records.ts';
@@ -31,9 +32,9 @@ export class SandboxMaker {
 
   /**
    * Rejects with `init_failed`, `init_timeout`, `out_of_memory`, `sandbox_lost`, `engine_unavailable`; what was made
-   * is then being removed. The memory is reserved before this returns its promise.
+   * is then being removed. `spare`: nobody waits for it. The memory is reserved before this returns its promise.
    */
-  async make(plan: SandboxPlan, startable: Startable): Promise<Sandbox> {
+  async make(plan: SandboxPlan, startable: Startable, { spare }: { spare: boolean }): Promise<Sandbox> {
     // Also when this one has to be built first: the next function of this environment need not.
     if (!startable.layers) this.#deps.stems.note(plan);
     const stem = startable.layers && this.#deps.stems.take(plan);
@@ -41,7 +42,7 @@ export class SandboxMaker {
       const ready = await this.#fromStem(stem, plan, startable);
       if (ready) return ready;
     }
-    return this.#fromImage(plan, startable, this.#deps.budget.reserve(plan.limits.memoryBytes));
+    return this.#fromImage(plan, startable, this.#deps.budget.reserve(plan.limits.memoryBytes), joins(plan, spare));
   }
 
   /** undefined when the stem was lost on the way: that is not the function's fault, another sandbox is made. */
@@ -70,6 +71,7 @@ export class SandboxMaker {
     plan: SandboxPlan,
     { image, imageName, layers }: Startable,
     reservation: Reservation,
+    joins: HolderUse | undefined,
   ): Promise<Sandbox> {
     const { launcher, stems } = this.#deps;
     const made = { name: plan.functionName, version: plan.version };
@@ -81,11 +83,13 @@ export class SandboxMaker {
           plan,
           function: made,
           initTimeoutMs: plan.initTimeoutMs,
+          joins,
           reservation,
         })
       : await stems.launch(plan, reservation, {
           function: made,
           imageName,
+          joins,
           fill: (folder) => this.#deps.folders.fill(folder, layers ?? []),
         });
     try {
@@ -97,6 +101,12 @@ export class SandboxMaker {
       throw error;
     }
   }
+}
+
+/** Those that live for one call give the holder back soon; for others one is worth it when somebody waits. */
+function joins({ load }: SandboxPlan, spare: boolean): HolderUse | undefined {
+  if (load.isolation === 'container') return 'once';
+  return spare ? undefined : 'kept';
 }
 
 function sameLimits(stem: Sandbox, plan: SandboxPlan): boolean {

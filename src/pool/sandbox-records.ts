@@ -11,7 +11,7 @@ import type { Sandbox } from './sandbox.ts';
  * Raised whenever a sandbox of an earlier daemon could differ in a way that the record does not show (another way to
  * make containers safe, another meaning of the channel): those of before are then removed instead of taken over.
  */
-export const RECORD_FORMAT = 1;
+export const RECORD_FORMAT = 2;
 
 const recordSchema = z.object({
   format: z.literal(RECORD_FORMAT),
@@ -27,6 +27,8 @@ const recordSchema = z.object({
   image: z.string(),
   /** Name of the folder, among those of stems, that is mounted at `/function`. */
   functionDir: z.uuid().optional(),
+  /** Whose network namespace it has joined; absent: it has its own. */
+  holder: z.object({ id: z.string().regex(/^[0-9a-f]{16}$/), containerId: z.string() }).optional(),
   /** What the container was made with. */
   container: z.object({
     environment: z.string(),
@@ -99,7 +101,7 @@ export function createSandboxRecords(dir: string, logger: Logger): SandboxRecord
 
 /** What is known of a sandbox when its container is there. */
 export function newRecord(
-  { id, containerId = '', containerName, imageName, container, functionDir, reservation }: Sandbox,
+  { id, containerId = '', containerName, imageName, container, functionDir, holder, reservation }: Sandbox,
   more: Pick<SandboxRecord, 'image' | 'token' | 'specDigest'> & { made: SandboxRecord['made'] | undefined },
 ): Omit<SandboxRecord, 'loaded'> {
   const { runtime, ...plan } = container;
@@ -111,6 +113,7 @@ export function newRecord(
     containerName,
     imageName,
     ...(functionDir !== undefined && { functionDir: basename(functionDir) }),
+    ...(holder && { holder: { id: holder.id, containerId: holder.containerId } }),
     container: { ...plan, ...(runtime !== undefined && { runtime }) },
     memoryBytes: reservation.bytes,
     ...(made && { made }),

@@ -1,6 +1,7 @@
 import type { SandboxChannel } from '../channel/channel.ts';
 import type { Reservation } from './budget.ts';
 import type { Death } from './deaths.ts';
+import type { Holder } from './holder.ts';
 import type { ContainerPlan, SandboxPlan } from './plan.ts';
 import type { SandboxRecord } from './sandbox-records.ts';
 import { ENDING, MOVES, type SandboxState } from './states.ts';
@@ -46,6 +47,8 @@ export class Sandbox {
   origin: 'cold' | 'stem' | 'pooled' = 'cold';
   /** The folder on the host that is mounted at `/function`; undefined: the code is in the image. */
   functionDir: string | undefined;
+  /** Whose network namespace it has joined; undefined: it has its own. */
+  holder: Holder | undefined;
   /** What the next daemon has to know of the container; undefined until there is one. */
   record: Omit<SandboxRecord, 'loaded'> | undefined;
   /** True while it is noted for the next daemon as what it is now. */

@@ -246,7 +246,7 @@ export class Starter {
     try {
       // Behind the reply of the call that made room for it.
       if (spare) await nextTurn();
-      const sandbox = await this.#deps.maker.make(group.nextPlan, startable);
+      const sandbox = await this.#deps.maker.make(group.nextPlan, startable, { spare });
       group.starting -= 1;
       group.adopt(sandbox);
     } catch (error) {

@@ -7,6 +7,7 @@ import { Backoff } from './backoff.ts';
 import type { Budget, Reservation } from './budget.ts';
 import type { FunctionFolders } from './function-folder.ts';
 import type { Launcher } from './launcher.ts';
+import type { HolderUse } from './network-holders.ts';
 import type { ContainerPlan, SandboxPlan } from './plan.ts';
 import type { Sandbox } from './sandbox.ts';
 import { remember, type SandboxRecords } from './sandbox-records.ts';
@@ -49,6 +50,7 @@ export interface StemKind {
 export interface GivenFunction {
   function: { name: string; version: string };
   imageName: string;
+  joins: HolderUse | undefined;
   fill(folder: string): Promise<void>;
 }
 
@@ -150,7 +152,7 @@ export class Stems {
         imageName: given?.imageName ?? '',
         namePrefix: given?.imageName ?? `hf_stem-${plan.environment}`,
         plan,
-        ...(given && { function: given.function }),
+        ...(given && { function: given.function, joins: given.joins }),
         functionDir: folder,
         initTimeoutMs: this.#options.initTimeoutMs(),
         reservation,

@@ -3,6 +3,7 @@ import { finished } from 'node:stream/promises';
 import { deferred } from '../../lib/deferred.ts';
 import type { ContainerEngine, ContainerState, ContainerSummary } from '../engine.ts';
 import {
+  cannotJoin,
   engineUnavailable,
   nameTaken,
   noSuchContainer,
@@ -33,6 +34,8 @@ interface ErrorBody {
   message?: string;
 }
 
+const NO_CONTAINER = /\bno such container\b/i;
+
 /** Containers: one request each (https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container). */
 export function createContainerCalls(http: EngineHttp): ContainerCalls {
   return {
@@ -45,6 +48,10 @@ export function createContainerCalls(http: EngineHttp): ContainerCalls {
         signal,
         accept: [404, 409],
       });
+      // Other engines look for the container to join here, and not at the start.
+      if (status === 404 && spec.joins !== undefined && NO_CONTAINER.test(value.message ?? '')) {
+        throw cannotJoin(value.message ?? '');
+      }
       if (status === 404) throw unknownImage(spec.image);
       if (status === 409) throw nameTaken(spec.name);
       return value.Id;
@@ -56,13 +63,15 @@ export function createContainerCalls(http: EngineHttp): ContainerCalls {
         method: 'POST',
         path,
         signal,
-        accept: [400, 404, 500],
+        accept: [400, 404, 409, 500],
       });
       if (status < 400) return;
       const words = value?.message ?? 'no reason given';
       // 404 is a container that is not there, and also its network or mount that is not: ask which.
       if (status === 404 && (await inspect(id)) === undefined) throw noSuchContainer(id);
       if (status === 404 && /\bnetwork \S+ not found/i.test(words)) throw noSuchNetwork(words);
+      if (status === 404 && NO_CONTAINER.test(words)) throw cannotJoin(words);
+      if (status === 409 && /\bcannot join network\b/i.test(words)) throw cannotJoin(words);
       const failure = fromStatus(status, words, `POST ${path}`);
       throw failure.code === 'internal_error' ? notStartable(words) : failure;
     },

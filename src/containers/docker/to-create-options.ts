@@ -75,7 +75,7 @@ export function toCreateOptions(spec: ContainerSpec): CreateBody {
     ...(spec.workingDir !== undefined && { WorkingDir: spec.workingDir }),
     ...(spec.entrypoint && { Entrypoint: spec.entrypoint }),
     ...(spec.command && { Cmd: spec.command }),
-    ...(spec.hostname !== undefined && { Hostname: spec.hostname }),
+    ...(spec.hostname !== undefined && spec.joins === undefined && { Hostname: spec.hostname }),
     Env: Object.entries(spec.env).map(([key, value]) => `${key}=${value}`),
     Labels: spec.labels,
     Tty: false,
@@ -87,8 +87,9 @@ export function toCreateOptions(spec: ContainerSpec): CreateBody {
     Healthcheck: { Test: ['NONE'] },
     HostConfig: {
       ...(spec.runtime !== undefined && { Runtime: spec.runtime }),
-      NetworkMode: spec.network,
-      ...(spec.dns && { Dns: spec.dns }),
+      // Engines refuse a host name and name servers beside a joined network: those of the other container hold.
+      NetworkMode: spec.joins === undefined ? spec.network : `container:${spec.joins}`,
+      ...(spec.dns && spec.joins === undefined && { Dns: spec.dns }),
       ...toLimits(spec.limits),
       ReadonlyRootfs: true,
       Privileged: false,

@@ -12,7 +12,7 @@ import type {
   EngineEventKind,
   MemoryUsage,
 } from '../engine.ts';
-import { nameTaken, noSuchContainer, noSuchNetwork, notStartable, unknownImage } from '../engine-errors.ts';
+import { cannotJoin, nameTaken, noSuchContainer, noSuchNetwork, notStartable, unknownImage } from '../engine-errors.ts';
 import type { ContainerSpec, ResourceLimits } from '../spec.ts';
 import type { FakeContainer, FakeEngineOptions } from './types.ts';
 
@@ -69,8 +69,12 @@ export class ContainerStore {
   async start(id: string): Promise<void> {
     const entry = this.#get(id);
     if (entry.status === 'running') return;
-    const { network } = entry.spec;
-    if (network !== 'none' && !this.#around.hasNetwork(network)) {
+    const { network, joins } = entry.spec;
+    if (joins !== undefined) {
+      if (this.#entries.get(joins)?.status !== 'running') {
+        throw this.#refuseStart(entry, `cannot join network of a non running container: ${joins}`, cannotJoin);
+      }
+    } else if (network !== 'none' && !this.#around.hasNetwork(network)) {
       throw this.#refuseStart(entry, `network ${network} not found`, noSuchNetwork);
     }
     entry.status = 'running';

@@ -3,6 +3,7 @@ import { type Deferred, deferred } from '../../lib/deferred.ts';
 import { silentLogger } from '../../lib/logger.ts';
 import { ManualClock, settle } from '../../lib/manual-clock.ts';
 import type { LaunchRequest } from '../launcher.ts';
+import type { NetworkHolders } from '../network-holders.ts';
 import type { SandboxPlan, Startable } from '../plan.ts';
 import { Pool } from '../pool.ts';
 import type { PoolDeps, PoolSettings } from '../pool-options.ts';
@@ -262,3 +263,12 @@ export async function crash(sandbox: Sandbox, reason = 'killed'): Promise<void> 
   (sandbox.channel as unknown as FakeChannel).end(reason);
   await settle();
 }
+
+/** No network holder is ever ready. */
+export const NO_HOLDERS: Pick<NetworkHolders, 'take' | 'giveBack' | 'leave' | 'adopt' | 'forget'> = {
+  take: () => undefined,
+  giveBack: () => undefined,
+  leave: () => undefined,
+  adopt: (holder) => ({ ...holder, connection: undefined }),
+  forget: () => undefined,
+};
