@@ -23,7 +23,7 @@ export interface LauncherOptions {
 export interface LauncherDeps {
   engine: Pick<ContainerEngine, 'createContainer' | 'startContainer' | 'containerLogs' | 'updateLimits'>;
   holdings: Holdings;
-  holders: Pick<NetworkHolders, 'take' | 'forget'>;
+  holders: Pick<NetworkHolders, 'take' | 'distrust' | 'forget'>;
   deaths: Pick<DeathWatch, 'watch'>;
   /** Makes a private folder with a listening socket. */
   openChannelFolder(sandboxId: string): Promise<ChannelFolder>;
@@ -130,15 +130,16 @@ export class Launcher {
         this.#deps.networkLost();
         this.#deps.holders.forget();
       }
+      const { holder } = sandbox;
+      const notJoined = holder !== undefined && NOT_JOINED.some((reason) => refusedFor(error, reason));
+      if (notJoined) this.#deps.holders.distrust(holder);
       // It may have been made although the engine did not answer.
       if (sandbox.containerId === undefined && hasCode(error, 'engine_unavailable')) this.#deps.suspect?.();
       await sandbox.destroy();
       holdings.drop(sandbox);
       sandbox.move('removed');
       // The holder has ended, which is not the sandbox's fault.
-      if (sandbox.holder && NOT_JOINED.some((reason) => refusedFor(error, reason))) {
-        return await this.#launch({ ...request, joins: undefined });
-      }
+      if (notJoined) return await this.#launch({ ...request, joins: undefined });
       throw error;
     }
   }

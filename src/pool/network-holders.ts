@@ -107,6 +107,11 @@ export class NetworkHolders {
     this.#track(this.#judge(holder, certain));
   }
 
+  /** A sandbox could not join it: it goes to no other one when it is given back. */
+  distrust(holder: Holder): void {
+    this.#kindOf.delete(holder);
+  }
+
   /** Of a sandbox of the last run. Goes when it is given back. */
   adopt({ id, containerId }: Pick<Holder, 'id' | 'containerId'>): Holder {
     this.#known.add(id);
@@ -197,7 +202,7 @@ export class NetworkHolders {
         this.#shrink(kind, 0, now);
       } else {
         this.#shrink(kind, this.#options.ready, now - IDLE_MS);
-        if (kind.ready.length < this.#options.ready && kind.backoff.isOver(now)) this.#make(kind);
+        if (kind.ready.length < this.#options.ready) this.#make(kind);
       }
     }
     if (this.#kinds.size > 0) this.#roundIn(ROUND_MS);
@@ -210,9 +215,9 @@ export class NetworkHolders {
     for (const { holder } of old) this.#track(this.#remove(holder));
   }
 
-  /** Makes one behind, unless one is being made or there are enough. */
+  /** Makes one behind, unless one is being made, there are enough, or the last tries failed. */
   #make(kind: Kind): void {
-    if (this.#making || this.#known.size >= MOST) return;
+    if (this.#making || this.#known.size >= MOST || !kind.backoff.isOver(this.#options.clock.now())) return;
     this.#making = true;
     const made = this.#start(kind).finally(() => {
       this.#making = false;
@@ -239,9 +244,10 @@ export class NetworkHolders {
       );
       kind.backoff.succeeded();
       this.#kindOf.set(holder, kind);
-      holder.connection?.onClosed(() => this.#lost(holder));
       if (!this.#closed && this.#kinds.get(kind.network) === kind) this.#add(kind, holder);
       else await this.#remove(holder);
+      // Behind `add`: it calls back at once when the connection has ended already.
+      holder.connection?.onClosed(() => this.#lost(holder));
     } catch (error) {
       kind.backoff.failed(clock.now());
       if (!this.#closed) this.#warn('no network holder', error);

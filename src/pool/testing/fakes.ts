@@ -265,8 +265,9 @@ export async function crash(sandbox: Sandbox, reason = 'killed'): Promise<void> 
 }
 
 /** No network holder is ever ready. */
-export const NO_HOLDERS: Pick<NetworkHolders, 'take' | 'giveBack' | 'leave' | 'adopt' | 'forget'> = {
+export const NO_HOLDERS: Pick<NetworkHolders, 'take' | 'distrust' | 'giveBack' | 'leave' | 'adopt' | 'forget'> = {
   take: () => undefined,
+  distrust: () => undefined,
   giveBack: () => undefined,
   leave: () => undefined,
   adopt: (holder) => ({ ...holder, connection: undefined }),
