@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -74,6 +74,12 @@ describe('the folder of network holders', () => {
     expect(existsSync(listener.dir)).toBe(false);
   });
 
+  it('stays when it has things of somebody else in it', async () => {
+    writeFileSync(join(listener.dir, 'notes.txt'), '');
+    await listener.close();
+    expect(readdirSync(listener.dir)).toEqual(['notes.txt']);
+  });
+
   it('stays for the next daemon when it is told so: holders have it mounted', async () => {
     const before = statSync(listener.dir).ino;
     await pair();
@@ -108,8 +114,11 @@ describe('a holder', () => {
   });
 
   it('is given out once; one that has ended before anybody asked is not', async () => {
-    await pair();
+    await dial('aa11\n');
     const gone = await dial('bb22\n');
+    // The others have come before this one.
+    await pair('cc33');
+    await accept('aa11');
     const again = accept('aa11', AbortSignal.timeout(50));
     gone.destroy();
     await expect(again).rejects.toMatchObject({ name: 'TimeoutError' });

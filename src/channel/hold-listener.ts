@@ -1,4 +1,4 @@
-import { chmod, rm } from 'node:fs/promises';
+import { chmod, rm, rmdir } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type Deferred, deferred } from '../lib/deferred.ts';
@@ -43,6 +43,17 @@ export async function openHoldListener(runDir: string): Promise<HoldListener> {
   const listener = new Listener(dir);
   await listener.listen(path);
   return listener;
+}
+
+/** Removes the folder that a daemon which was killed has left, when no holder looks into it any more. */
+export async function removeHoldFolder(runDir: string): Promise<void> {
+  await removeFolder(join(runDir, FOLDER));
+}
+
+/** An operator may have pointed RUN_DIR at a folder with other things in it: what is not ours stays. */
+async function removeFolder(dir: string): Promise<void> {
+  await rm(join(dir, SOCKET), { force: true });
+  await rmdir(dir).catch(() => undefined);
 }
 
 class Listener implements HoldListener {
@@ -101,7 +112,7 @@ class Listener implements HoldListener {
     const ended = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const socket of this.#sockets) socket.destroy();
     await ended;
-    if (!keep) await rm(this.dir, { recursive: true, force: true });
+    if (!keep) await removeFolder(this.dir);
   }
 
   #onConnection(socket: Socket): void {

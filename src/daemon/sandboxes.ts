@@ -120,8 +120,11 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
       openListener: () => openHoldListener(runDir),
       networkName,
       runtimeImage: async (environment) => (await runtimeImages.ensure(environment)).image,
-      canJoin: (runtime) =>
-        sharesNamespaces(runtime ?? config.runtimes.standard ?? base.engineWatch.info?.defaultRuntime),
+      // Holders run in the engine's own one, whatever sandboxes do.
+      canJoin: (runtime) => {
+        const own = base.engineWatch.info?.defaultRuntime;
+        return [own, runtime ?? config.runtimes.standard ?? own].every(sharesNamespaces);
+      },
       suspect: () => sweep.suspect(),
     },
   );

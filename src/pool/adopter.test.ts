@@ -48,10 +48,17 @@ function same(more: Partial<SandboxRecord> = {}): SandboxRecord {
 
 function adoption(record: SandboxRecord, status: ContainerState['status'] = 'running') {
   const budget = new Budget(1000 * 2 ** 20);
+  const told: string[] = [];
+  const holders: typeof NO_HOLDERS = {
+    ...NO_HOLDERS,
+    adopt: (holder) => (told.push(`adopt ${holder.containerId}`), NO_HOLDERS.adopt(holder)),
+    giveBack: ({ id }, { certain }) => void told.push(`back ${id} ${certain}`),
+    leave: ({ id }) => void told.push(`leave ${id}`),
+  };
   const holdings = new Holdings({
     engine: { removeContainer: async (id) => void removed.push(id) },
     records: { forget: () => undefined },
-    holders: NO_HOLDERS,
+    holders,
     logger: silentLogger,
   });
   let die: (death: Death) => void = () => undefined;
@@ -59,7 +66,7 @@ function adoption(record: SandboxRecord, status: ContainerState['status'] = 'run
     owner: OWNER,
     engine: { inspectContainer: async () => ({ status }) as ContainerState },
     holdings,
-    holders: NO_HOLDERS,
+    holders,
     deaths: { watch: (_id, onDeath) => ((die = onDeath), () => undefined) },
     networkName: async () => 'none',
     clock: new ManualClock(),
@@ -67,7 +74,7 @@ function adoption(record: SandboxRecord, status: ContainerState['status'] = 'run
   const left = { record, folder };
   const sandbox = adopter.expect(left, budget.reserve(record.memoryBytes), '/stems/x');
   const adopt = (plan?: SandboxPlan) => adopter.adopt(sandbox, left, plan, AbortSignal.timeout(5000));
-  return { sandbox, holdings, adopt, die: () => die({ exitCode: 72, oom: false }) };
+  return { sandbox, holdings, told, adopt, die: () => die({ exitCode: 72, oom: false }) };
 }
 
 async function dial(changes: object = {}): Promise<void> {
@@ -103,6 +110,21 @@ describe('a sandbox of the last run', () => {
     await sandbox.leave();
     expect([existsSync(folder.dir), removed, holdings.knows(sandbox.id)]).toEqual([true, [], false]);
     expect(sandbox.channel?.isOpen).toBe(false);
+  });
+
+  it('brings its network holder along, and gives it back or leaves it with itself', async () => {
+    const holder = { id: '00000000000000dd', containerId: 'c7' };
+    const wanted = adoption(same({ holder }));
+    // Before it dials in: the holder looks for a daemon, too.
+    expect(wanted.told).toEqual(['adopt c7']);
+    await dial();
+    await wanted.adopt();
+    expect(wanted.sandbox).toMatchObject({ state: 'stem', holder, record: { holder } });
+    await wanted.sandbox.leave();
+    expect(wanted.told).toEqual(['adopt c7', `leave ${holder.id}`]);
+    const unwanted = adoption(same({ holder }));
+    await unwanted.sandbox.destroy();
+    expect([unwanted.told, removed]).toEqual([['adopt c7', `back ${holder.id} true`], ['c1']]);
   });
 
   const unfit: [string, object, SandboxPlan | undefined, RegExp][] = [

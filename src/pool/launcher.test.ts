@@ -1,16 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import type { SandboxChannel } from '../channel/channel.ts';
-import { noSuchNetwork, notStartable } from '../containers/engine-errors.ts';
+import { cannotJoin, engineUnavailable, noSuchNetwork, notStartable } from '../containers/engine-errors.ts';
+import type { ContainerSpec } from '../containers/spec.ts';
 import { Hidden } from '../lib/hidden.ts';
 import { silentLogger } from '../lib/logger.ts';
 import { ManualClock } from '../lib/manual-clock.ts';
 import { Budget } from './budget.ts';
+import { sandboxSpec } from './container-spec.ts';
 import { Holdings } from './holdings.ts';
-import { Launcher, type LauncherDeps } from './launcher.ts';
-import { planDigest, remember } from './sandbox-records.ts';
+import { Launcher, type LauncherDeps, type LaunchRequest } from './launcher.ts';
+import { digestOf, planDigest, remember } from './sandbox-records.ts';
 import { NO_HOLDERS, planOf } from './testing/fakes.ts';
 
-function launcherWith(deps: Partial<LauncherDeps>) {
+function launcherWith(deps: Partial<LauncherDeps>, holders: typeof NO_HOLDERS = NO_HOLDERS) {
   const calls: string[] = [];
   const budget = new Budget(100);
   const engine: LauncherDeps['engine'] = {
@@ -23,7 +25,7 @@ function launcherWith(deps: Partial<LauncherDeps>) {
   const holdings = new Holdings({
     engine: { removeContainer: async (id) => void calls.push(`container ${id}`) },
     records: { forget: () => undefined },
-    holders: NO_HOLDERS,
+    holders,
     suspect,
     logger: silentLogger,
   });
@@ -32,7 +34,7 @@ function launcherWith(deps: Partial<LauncherDeps>) {
     {
       engine,
       holdings,
-      holders: NO_HOLDERS,
+      holders,
       deaths: { watch: () => () => undefined },
       openChannelFolder: async () => ({
         dir: '/nowhere',
@@ -51,7 +53,7 @@ function launcherWith(deps: Partial<LauncherDeps>) {
       ...deps,
     },
   );
-  const launch = () =>
+  const launch = (more: Partial<LaunchRequest> = {}) =>
     launcher.launch({
       image: 'i',
       imageName: 'hf_f',
@@ -59,6 +61,7 @@ function launcherWith(deps: Partial<LauncherDeps>) {
       plan: planOf('f'),
       initTimeoutMs: 1000,
       reservation: budget.reserve(100),
+      ...more,
     });
   return { holdings, launch, launcher, calls, budget };
 }
@@ -104,6 +107,96 @@ describe('a network that is not there any more', () => {
     start.error = notStartable('no such user');
     await expect(launch()).rejects.toThrow('no such user');
     expect(calls).toHaveLength(5);
+  });
+});
+
+describe('a network holder', () => {
+  const HOLDER = { id: 'h1', containerId: 'ch1', connection: undefined };
+
+  /** A launcher with one holder ready; each start ends as the list says. */
+  function withHolder(starts: (Error | undefined)[] = []) {
+    const created: ContainerSpec[] = [];
+    const told: string[] = [];
+    const ready = [HOLDER];
+    const harness = launcherWith(
+      {
+        engine: {
+          createContainer: async (spec) => `c${created.push(spec)}`,
+          async startContainer() {
+            const error = starts.shift();
+            if (error) throw error;
+          },
+          containerLogs: async () => '',
+          updateLimits: async () => undefined,
+        },
+      },
+      {
+        take: (_plan, use) => (told.push(`take ${use}`), ready.pop()),
+        distrust: ({ id }) => void told.push(`distrust ${id}`),
+        giveBack: ({ id }, { certain }) => void told.push(`back ${id} ${certain}`),
+        leave: () => undefined,
+        adopt: () => HOLDER,
+        forget: () => void told.push('forget'),
+      },
+    );
+    return { ...harness, created, told };
+  }
+
+  it('is joined when one is ready, and given back when the container is gone', async () => {
+    const { launch, created, told } = withHolder();
+    const sandbox = await launch({ joins: 'once' });
+    expect(created.map(({ joins }) => joins)).toEqual(['ch1']);
+    expect(sandbox.record?.holder).toEqual({ id: 'h1', containerId: 'ch1' });
+    await sandbox.destroy();
+    expect(told).toEqual(['take once', 'back h1 true']);
+  });
+
+  it('is not part of how the container was made: the next daemon would make it in the same way', async () => {
+    const { launch } = withHolder();
+    const { id, containerName: name, container: plan, record } = await launch({ joins: 'kept' });
+    const own = sandboxSpec({ id, name, image: 'i', plan, network: 'none', channelDir: '/nowhere' }, { node: 'n' });
+    expect(record).toMatchObject({ holder: { id: 'h1' }, specDigest: digestOf(own) });
+  });
+
+  it('is not asked for by a sandbox that nobody waits for', async () => {
+    const { launch, created, told } = withHolder();
+    await (await launch()).destroy();
+    expect([told, created[0]]).toEqual([[], expect.not.objectContaining({ joins: expect.anything() })]);
+  });
+
+  it.each([
+    ['has ended', cannotJoin('cannot join network of a non running container: ch1')],
+    ['ends meanwhile', notStartable('failed to create endpoint')],
+  ])('that %s is not the fault of the sandbox: it gets a network of its own', async (_what, error) => {
+    const { launch, created, told, budget, calls } = withHolder([error]);
+    const sandbox = await launch({ joins: 'once' });
+    expect(created.map(({ joins }) => joins)).toEqual(['ch1', undefined]);
+    expect(told).toEqual(['take once', 'distrust h1', 'back h1 true']);
+    expect(calls).toEqual(['container c1', 'folder']);
+    expect([sandbox.state, sandbox.containerId, sandbox.holder, budget.fits(1)]).toEqual([
+      'stem',
+      'c2',
+      undefined,
+      false,
+    ]);
+  });
+
+  it('is tried once: what fails without it, too, is the reason that is told', async () => {
+    const { launch, created, budget } = withHolder([cannotJoin('ended'), notStartable('no such user')]);
+    await expect(launch({ joins: 'once' })).rejects.toThrow('no such user');
+    expect([created.length, budget.fits(100)]).toEqual([2, true]);
+  });
+
+  it('has nothing to do with other failures, and is given back without a word of doubt', async () => {
+    const { launch, created, told, budget } = withHolder([engineUnavailable('gone')]);
+    await expect(launch({ joins: 'kept' })).rejects.toThrow('gone');
+    expect([created.length, told, budget.fits(100)]).toEqual([1, ['take kept', 'back h1 true'], true]);
+  });
+
+  it('of a network that is not there any more goes with all others', async () => {
+    const { launch, told } = withHolder([noSuchNetwork('network n not found')]);
+    await expect(launch()).rejects.toThrow('network n not found');
+    expect(told).toEqual(['forget']);
   });
 });
 

@@ -104,6 +104,35 @@ describe('what the last run has left', () => {
     expect([readdirSync(runDir), readdirSync(stemDir), forgotten]).toEqual([[], [], [record.id]]);
   });
 
+  const HOLDER = { id: '00000000000000dd', containerId: 'c7' };
+
+  /** A network holder that runs, and the folder that it looks into. */
+  function leaveHolder(state: ContainerSummary['state'] = 'running'): void {
+    mkdirSync(join(runDir, 'holders'), { recursive: true });
+    writeFileSync(join(runDir, 'holders/hold.sock'), '');
+    const labels = { ...NODE, [LABELS.sandbox]: HOLDER.id };
+    containers.push({ id: HOLDER.containerId, name: 'hf_network__1_2', image: 'i', state, labels });
+  }
+
+  it('the network holder of a sandbox that stays stays too, with the folder that it looks into', async () => {
+    const record = leave(recordOf({ holder: HOLDER }));
+    leaveHolder();
+    expect(await sort([record])).toMatchObject([{ record: { holder: HOLDER } }]);
+    expect(containers.map(({ id }) => id)).toEqual([record.containerId, HOLDER.containerId]);
+    expect(readdirSync(join(runDir, 'holders'))).toEqual(['hold.sock']);
+  });
+
+  it('a sandbox whose network holder has ended goes, and so does a holder whose sandbox has', async () => {
+    const record = leave(recordOf({ holder: HOLDER }));
+    leaveHolder('exited');
+    expect(await sort([record])).toEqual([]);
+    expect([containers, readdirSync(runDir), readdirSync(stemDir), forgotten]).toEqual([[], [], [], [record.id]]);
+    leave(record);
+    expect([await sort([record]), containers, readdirSync(runDir)]).toEqual([[], [], []]);
+    leaveHolder();
+    expect([await sort([record]), containers, readdirSync(runDir)]).toEqual([[], [], []]);
+  });
+
   it('one without a record, one that cannot be listened to, and records without a container go', async () => {
     leave(recordOf({ id: '00000000000000bb', containerId: 'c2', functionDir: '6f8f57c3-9a2c-4c9d-9a53-2f7d2a9c1f01' }));
     const mute = leave(recordOf({}));
@@ -115,8 +144,11 @@ describe('what the last run has left', () => {
 
   it('other things in the same folders stay', async () => {
     mkdirSync(join(runDir, 'somebody'), { recursive: true });
+    mkdirSync(join(runDir, 'holders'));
+    writeFileSync(join(runDir, 'holders/notes.txt'), '');
     writeFileSync(join(runDir, 'notes.txt'), '');
     await sort([]);
-    expect(readdirSync(runDir).sort()).toEqual(['notes.txt', 'somebody']);
+    expect(readdirSync(runDir).sort()).toEqual(['holders', 'notes.txt', 'somebody']);
+    expect(readdirSync(join(runDir, 'holders'))).toEqual(['notes.txt']);
   });
 });

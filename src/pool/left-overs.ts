@@ -1,5 +1,6 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { removeHoldFolder } from '../channel/hold-listener.ts';
 import type { ChannelFolder } from '../channel/listener.ts';
 import type { ContainerEngine, ContainerSummary } from '../containers/engine.ts';
 import { messageOf, systemCode } from '../lib/errors.ts';
@@ -58,6 +59,7 @@ export async function sortLeftOvers(options: LeftOversOptions, deps: LeftOversDe
     const kept = new Set(alive.flatMap(({ record }) => [record.containerId, record.holder?.containerId]));
     await Promise.all(containers.filter(({ id }) => !kept.has(id)).map(({ id }) => engine.removeContainer(id)));
     await removeFolders(runDir, new Set(alive.map(({ record }) => record.id)));
+    if (!alive.some(({ record }) => record.holder)) await removeHoldFolder(runDir);
     await removeFolders(stemDir, new Set(alive.map(({ record }) => record.functionDir)));
   } catch (error) {
     await leaveAll(alive);

@@ -61,6 +61,8 @@ describe('holders are made', () => {
     holders.take({ ...PLAN, network: 'none' }, 'kept');
     await clock.advance(4 * QUIET_MS);
     expect(created.map(({ network }) => network)).toEqual(['net-outbound', 'net-outbound', 'net-none', 'net-none']);
+    // The engine refuses name servers there.
+    expect(created[3]).not.toHaveProperty('dns');
     const id = created[0]?.command?.[1] ?? '';
     expect(id).toMatch(/^[0-9a-f]{16}$/);
     expect(holders.knows(id)).toBe(true);
@@ -75,6 +77,14 @@ describe('holders are made', () => {
       labels: { [LABELS.node]: 'n', [LABELS.sandbox]: id },
       mounts: [{ hostPath: '/run/n/holders', containerPath: '/run/worker-front', readOnly: true }],
     });
+  });
+
+  it('of the image of the last sandbox: an older one may be gone', async () => {
+    const { holders, clock, created } = holderHarness();
+    holders.take(PLAN, 'kept');
+    holders.take({ ...PLAN, environment: 'nodejs20' }, 'kept');
+    await clock.advance(QUIET_MS);
+    expect(created.map(({ image }) => image)).toEqual(['image-nodejs20']);
   });
 
   it('at once for a sandbox of one call that finds none: it comes back to the next one', async () => {
@@ -229,6 +239,25 @@ describe('failures', () => {
     expect([created.length, holders.ready, state.suspected]).toEqual([2, 2, 2]);
   });
 
+  it('are tried again without anybody asking; the first one after a success soon', async () => {
+    const { holders, clock, state } = holderHarness({ ready: 1 });
+    const failsTwice = async () => {
+      state.suspected = 0;
+      state.createError = engineUnavailable('gone');
+      holders.take(PLAN, 'kept');
+      await clock.advance(QUIET_MS);
+      expect(state.suspected).toBe(1);
+      await clock.advance(QUIET_MS);
+      expect(state.suspected).toBe(2);
+    };
+    await failsTwice();
+    state.createError = undefined;
+    await clock.advance(MINUTE / 2);
+    const holder = holders.take(PLAN, 'kept');
+    expect(holder).toBeDefined();
+    await failsTwice();
+  });
+
   it('of one that does not dial in: its container goes', async () => {
     const { holders, clock, removed, state } = holderHarness();
     state.dialsIn = false;
@@ -251,8 +280,10 @@ describe('failures', () => {
 
 describe('at the end of the daemon', () => {
   it('all go: ready ones, one being made, and those that come back late; that is waited for', async () => {
-    const { holders, clock, take, removed, created, closes, state, hold, settle } = await withTwo();
+    const { holders, clock, take, removed, created, closes, state, connectionOf, hold, settle } = await withTwo();
     const used = take();
+    // It is not even asked.
+    connectionOf(2).says = 'silent';
     state.startHeld = hold();
     state.removalHeld = hold();
     await clock.advance(QUIET_MS);
@@ -270,6 +301,15 @@ describe('at the end of the daemon', () => {
     expect(created).toHaveLength(3);
   });
 
+  it('one that does not dial in is not waited for', async () => {
+    const { holders, removed, state, settle } = holderHarness();
+    state.dialsIn = false;
+    holders.take(PLAN, 'once');
+    await settle();
+    await holders.close();
+    expect(removed).toEqual(['c1']);
+  });
+
   it('is safe before any was made', async () => {
     const { holders, closes } = holderHarness();
     await holders.close();
@@ -277,12 +317,12 @@ describe('at the end of the daemon', () => {
   });
 
   it('one whose sandbox is left to the next daemon stays, and so does the folder that it looks into', async () => {
-    const { holders, take, removed, closes } = await withTwo();
+    const { holders, clock, take, removed, closes } = await withTwo();
     const holder = take();
     holders.leave(holder);
     expect(holders.knows(holder.id)).toBe(false);
     await holders.close();
-    expect([removed, closes]).toEqual([['c1'], [{ keep: true }]]);
+    expect([removed, closes, clock.pending]).toEqual([['c1'], [{ keep: true }], 0]);
     expect(holder.containerId).toBe('c2');
   });
 });

@@ -20,13 +20,15 @@ describe('records of sandboxes', () => {
     const stem = recordOf({ id: '00000000000000aa' });
     const loaded = recordOf({ id: '00000000000000bb', loaded: { name: 'f', version: 'v', planDigest: 'd' } });
     records.save(stem);
+    const joined = recordOf({ id: '00000000000000cc', holder: { id: '00000000000000dd', containerId: 'c7' } });
     records.save(loaded);
+    records.save(joined);
     records.save({ ...stem, imageName: 'hf_f' });
     const found = () => createSandboxRecords(dir, silentLogger).readAll();
-    expect(found()).toEqual([{ ...stem, imageName: 'hf_f' }, loaded]);
+    expect(found()).toEqual([{ ...stem, imageName: 'hf_f' }, loaded, joined]);
     records.forget(stem.id);
     records.forget(stem.id);
-    expect(found()).toEqual([loaded]);
+    expect(found()).toEqual([loaded, joined]);
   });
 
   it('hold tokens: nobody else reads them', () => {

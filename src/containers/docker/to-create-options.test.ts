@@ -47,6 +47,15 @@ describe('toCreateOptions', () => {
     expect(() => toCreateOptions({ ...spec, seccomp: 'unconfined' })).toThrow(/seccomp/);
   });
 
+  it("joins another container's network, whose host name and name servers hold then", () => {
+    const own = { ...spec, hostname: 'sandbox', dns: ['10.0.0.1'] };
+    expect(toCreateOptions(own)).toMatchObject({ Hostname: 'sandbox', HostConfig: { Dns: ['10.0.0.1'] } });
+    const { HostConfig: host, ...body } = toCreateOptions({ ...own, joins: 'ab'.repeat(32) });
+    expect(host.NetworkMode).toBe(`container:${'ab'.repeat(32)}`);
+    expect(body).not.toHaveProperty('Hostname');
+    expect(host).not.toHaveProperty('Dns');
+  });
+
   it("leaves out what the image's or the engine's own value is wanted for", () => {
     const { workingDir, entrypoint, command, ...bare } = spec;
     const body = toCreateOptions(bare);
@@ -109,6 +118,12 @@ describe('toCreateOptions', () => {
     ["the host's network", { network: 'host' }],
     ["another container's network", { network: 'container:abc' }],
     ['no network name', { network: '' }],
+    ['the network of a container by name', { joins: 'somebody' }],
+    ["the host's network by another way", { joins: 'host' }],
+    ['the network of no container', { joins: '' }],
+    ['the network of a short id', { joins: 'ab12' }],
+    ['a network behind an id', { joins: `${'a'.repeat(64)}\n` }],
+    ["the host's network beside one that is joined", { network: 'host', joins: 'a'.repeat(64) }],
     ['an unlimited /tmp', { tmpBytes: 0 }],
     ['a fractional /tmp', { tmpBytes: 4096.5 }],
     ['unlimited memory', { limits: { ...spec.limits, memoryBytes: 0 } }],
