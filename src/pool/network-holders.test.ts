@@ -60,8 +60,8 @@ describe('holders are made', () => {
     holders.take(PLAN, 'kept');
     holders.take({ ...PLAN, network: 'none' }, 'kept');
     await clock.advance(4 * QUIET_MS);
-    expect(created.map(({ network }) => network)).toEqual(['net-outbound', 'net-outbound', 'net-none', 'net-none']);
-    // The engine refuses name servers there.
+    expect(created.map(({ network }) => network)).toEqual(['net-outbound', 'net-outbound', 'none', 'none']);
+    // There are none to ask.
     expect(created[3]).not.toHaveProperty('dns');
     const id = created[0]?.command?.[1] ?? '';
     expect(id).toMatch(/^[0-9a-f]{16}$/);

@@ -89,7 +89,7 @@ export function holderHarness(options: Partial<NetworkHoldersOptions> = {}) {
         state.opened += 1;
         return listener;
       },
-      networkName: async (kind) => `net-${kind}`,
+      networkName: async (kind) => (kind === 'none' ? kind : `net-${kind}`),
       runtimeImage: async (environment) => `image-${environment}`,
       canJoin: () => state.canJoin,
       suspect: () => void (state.suspected += 1),
