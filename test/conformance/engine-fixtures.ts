@@ -23,6 +23,8 @@ export const COMMANDS = {
   fails: ['sh', '-c', 'echo to stdout; echo to stderr >&2; exit 3'],
   chatty: ['sh', '-c', 'i=0; while [ $i -lt 200 ]; do echo "line $i é"; i=$((i+1)); done'],
   missing: ['/does/not/exist'],
+  /** Says which network namespace it is in. */
+  network: ['sh', '-c', 'readlink /proc/self/ns/net; exec sleep 600'],
 } as const;
 
 /** A file that every image of the suite has. */
@@ -42,6 +44,7 @@ export const fakePrograms: NonNullable<FakeEngineOptions['onStart']> = (containe
   container.files.set(KNOWN_FILE, '12.0\n');
   const command = container.spec.command?.join(' ');
   if (command === COMMANDS.missing.join(' ')) throw new Error('exec: "/does/not/exist": no such file or directory');
+  if (command === COMMANDS.network.join(' ')) container.print(`net:[${container.spec.joins ?? container.id}]\n`);
   if (command === COMMANDS.fails.join(' ')) {
     container.print('to stdout\nto stderr\n');
     container.exit(3);

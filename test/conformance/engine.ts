@@ -7,6 +7,7 @@ import { hasCode } from '../../src/lib/errors.ts';
 import { describeEvents } from './engine-events.ts';
 import { COMMANDS, type EngineHarness, failureOf, KNOWN_FILE, makeSpec } from './engine-fixtures.ts';
 import { describeImages } from './engine-images.ts';
+import { describeJoining } from './engine-joining.ts';
 
 /** The contract of `ContainerEngine`, for every implementation of it. */
 export function describeEngine(name: string, makeHarness: () => Promise<EngineHarness>): void {
@@ -106,6 +107,7 @@ export function describeEngine(name: string, makeHarness: () => Promise<EngineHa
         ['root', { user: '0:0' }],
         ['a user by name', { user: 'root' }],
         ["the host's network", { network: 'host' }],
+        ["a container's network by its name", { joins: 'somebody' }],
         ['no memory limit', { limits: { memoryBytes: 0, cpus: 1, pids: 1 } }],
         ['no limit of processes', { limits: { memoryBytes: 1e8, cpus: 1, pids: -1 } }],
       ])('refuses a sandbox with %s', async (_, unsafe) => {
@@ -271,6 +273,7 @@ export function describeEngine(name: string, makeHarness: () => Promise<EngineHa
     });
 
     describeEvents(get, unique);
+    describeJoining(get, unique);
     describeImages(get, unique);
   });
 }
