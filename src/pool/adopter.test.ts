@@ -61,20 +61,21 @@ function adoption(record: SandboxRecord, status: ContainerState['status'] = 'run
     holders,
     logger: silentLogger,
   });
-  let die: (death: Death) => void = () => undefined;
+  const deaths = new Map<string, (death: Death) => void>();
+  const die = (id: string) => deaths.get(id)?.({ exitCode: 72, oom: false });
   const adopter = new Adopter({
     owner: OWNER,
     engine: { inspectContainer: async () => ({ status }) as ContainerState },
     holdings,
     holders,
-    deaths: { watch: (_id, onDeath) => ((die = onDeath), () => undefined) },
+    deaths: { watch: (id, onDeath) => (deaths.set(id, onDeath), () => void deaths.delete(id)) },
     networkName: async () => 'none',
     clock: new ManualClock(),
   });
   const left = { record, folder };
   const sandbox = adopter.expect(left, budget.reserve(record.memoryBytes), '/stems/x');
   const adopt = (plan?: SandboxPlan) => adopter.adopt(sandbox, left, plan, AbortSignal.timeout(5000));
-  return { sandbox, holdings, told, adopt, die: () => die({ exitCode: 72, oom: false }) };
+  return { sandbox, holdings, told, adopt, die: (id = 'c1') => die(id) };
 }
 
 async function dial(changes: object = {}): Promise<void> {
@@ -126,6 +127,22 @@ describe('a sandbox of the last run', () => {
     await unwanted.sandbox.destroy();
     expect([unwanted.told, removed]).toEqual([['adopt c7', `back ${holder.id} true`], ['c1']]);
   });
+
+  it.each(['before', 'after'])(
+    'whose network holder ends %s it is taken over has no network any more',
+    async (when) => {
+      const container = { ...recordOf({}).container, network: 'outbound' as const };
+      const { sandbox, adopt, die } = adoption(
+        same({ holder: { id: '00000000000000dd', containerId: 'c7' }, container }),
+      );
+      await dial();
+      if (when === 'after') await adopt();
+      die('c7');
+      if (when === 'before') await expect(adopt()).rejects.toThrow('its network holder has ended');
+      else expect(sandbox.channel?.isOpen).toBe(false);
+      expect(sandbox.cutOff).toBe(true);
+    },
+  );
 
   const unfit: [string, object, SandboxPlan | undefined, RegExp][] = [
     ['has a function that was not noted', { version: 'v1' }, undefined, /something else/],

@@ -7,6 +7,7 @@ import { messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Reservation } from './budget.ts';
 import { type ContainerOwner, sandboxSpec } from './container-spec.ts';
 import type { Death, DeathWatch } from './deaths.ts';
+import { HOLDER_ENDED, watchHolder } from './holder-end.ts';
 import type { Holdings } from './holdings.ts';
 import type { LeftBehind } from './left-overs.ts';
 import type { NetworkHolders } from './network-holders.ts';
@@ -47,8 +48,11 @@ export class Adopter {
     this.#deps.holdings.add(sandbox);
     const death = deferred<Death>();
     sandbox.death = death.promise;
-    const unwatch = this.#deps.deaths.watch(record.containerId, (how) => death.resolve(how));
-    this.#deps.holdings.hold(sandbox, folder, unwatch);
+    const ends = [
+      this.#deps.deaths.watch(record.containerId, (how) => death.resolve(how)),
+      watchHolder(sandbox, this.#deps.deaths),
+    ];
+    this.#deps.holdings.hold(sandbox, folder, () => ends.forEach((end) => end()));
     return sandbox;
   }
 
@@ -72,6 +76,7 @@ export class Adopter {
       const channel = await Promise.race(ends ? [comes, ends] : [comes]);
       if (channel === undefined) throw other('it has ended');
       takeChannel(sandbox, channel, plan);
+      if (sandbox.cutOff) throw other(HOLDER_ENDED);
       sandbox.idleSince = this.#deps.clock.now();
       sandbox.move(plan ? 'ready' : 'stem');
     } catch (error) {

@@ -259,7 +259,8 @@ export class SandboxGroup {
     this.#countEnd(sandbox, fate);
     const wasBusy = sandbox.state === 'busy';
     const yields = wasBusy && this.#waiters.length > 0 && this.#context.yields(this, sandbox);
-    if (wasBusy && (yields || this.#retired || spoils(fate, this.plan.load.isolation))) this.#drain(sandbox);
+    const unfit = sandbox.cutOff || spoils(fate, this.plan.load.isolation);
+    if (wasBusy && (yields || this.#retired || unfit)) this.#drain(sandbox);
     if (sandbox.inFlight > 0) {
       if (sandbox.state === 'busy') this.#offer(sandbox);
       else if (fate === 'discard') endAfterGrace(sandbox, this.#context.clock);

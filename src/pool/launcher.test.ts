@@ -115,6 +115,7 @@ describe('a network holder', () => {
 
   /** A launcher with one holder ready; each start ends as the list says. */
   function withHolder(starts: (Error | undefined)[] = []) {
+    const watched = new Map<string, () => void>();
     const created: ContainerSpec[] = [];
     const told: string[] = [];
     const ready = [HOLDER];
@@ -129,6 +130,12 @@ describe('a network holder', () => {
           containerLogs: async () => '',
           updateLimits: async () => undefined,
         },
+        deaths: {
+          watch(id, onDeath) {
+            watched.set(id, () => onDeath({ exitCode: 137, oom: false }));
+            return () => void watched.delete(id);
+          },
+        },
       },
       {
         take: (_plan, use) => (told.push(`take ${use}`), ready.pop()),
@@ -139,7 +146,7 @@ describe('a network holder', () => {
         forget: () => void told.push('forget'),
       },
     );
-    return { ...harness, created, told };
+    return { ...harness, created, told, watched };
   }
 
   it('is joined when one is ready, and given back when the container is gone', async () => {
@@ -191,6 +198,37 @@ describe('a network holder', () => {
     const { launch, created, told, budget } = withHolder([engineUnavailable('gone')]);
     await expect(launch({ joins: 'kept' })).rejects.toThrow('gone');
     expect([created.length, told, budget.fits(100)]).toEqual([1, ['take kept', 'back h1 true'], true]);
+  });
+
+  it('that ends takes an idle sandbox along, whose network is gone; a busy one after its call', async () => {
+    for (const inFlight of [0, 1]) {
+      const { launch, watched } = withHolder();
+      const sandbox = await launch({ joins: 'kept' });
+      sandbox.inFlight = inFlight;
+      const closed: unknown[] = [];
+      sandbox.channel = { close: async (reason?: string) => void closed.push(reason) } as unknown as SandboxChannel;
+      watched.get('ch1')?.();
+      expect([closed, sandbox.cutOff]).toEqual([inFlight ? [] : ['its network holder has ended'], true]);
+    }
+  });
+
+  it('that ends before a function is loaded: the sandbox gets none', async () => {
+    const { launch, launcher, watched } = withHolder();
+    const sandbox = await launch({ joins: 'once' });
+    watched.get('ch1')?.();
+    await expect(launcher.load(sandbox, planOf('f'))).rejects.toMatchObject({ code: 'sandbox_lost' });
+    expect([sandbox.state, sandbox.lostReason]).toEqual(['lost', 'its network holder has ended']);
+  });
+
+  it('is not watched for a sandbox without a network, nor when the sandbox has gone', async () => {
+    const offline = withHolder();
+    await offline.launch({ joins: 'kept', plan: planOf('f', { network: 'none' }) });
+    expect([...offline.watched.keys()]).toEqual(['c1']);
+    const { launch, watched } = withHolder();
+    const sandbox = await launch({ joins: 'kept' });
+    expect([...watched.keys()]).toEqual(['c1', 'ch1']);
+    await sandbox.destroy();
+    expect([...watched.keys()]).toEqual([]);
   });
 
   it('of a network that is not there any more goes with all others', async () => {

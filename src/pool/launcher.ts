@@ -8,6 +8,7 @@ import { hasCode, messageOf, WorkerFrontError } from '../lib/errors.ts';
 import type { Reservation } from './budget.ts';
 import { type ContainerOwner, fiveDigits, sandboxSpec } from './container-spec.ts';
 import type { Death, DeathWatch } from './deaths.ts';
+import { HOLDER_ENDED, watchHolder } from './holder-end.ts';
 import type { Holdings } from './holdings.ts';
 import type { HolderUse, NetworkHolders } from './network-holders.ts';
 import type { ContainerPlan, NetworkKind, SandboxPlan } from './plan.ts';
@@ -119,7 +120,11 @@ export class Launcher {
       const created = clock.now();
       sandbox.timings.create = created - began;
       sandbox.move('starting');
-      unwatch = this.#deps.deaths.watch(sandbox.containerId, (how) => death.resolve(how));
+      const ends = [
+        this.#deps.deaths.watch(sandbox.containerId, (how) => death.resolve(how)),
+        watchHolder(sandbox, this.#deps.deaths),
+      ];
+      unwatch = () => ends.forEach((end) => end());
       await this.#start(sandbox, folder, death.promise, request.initTimeoutMs);
       sandbox.timings.start = clock.now() - created;
       sandbox.move('stem');
@@ -154,6 +159,7 @@ export class Launcher {
     const timer = clock.after(plan.initTimeoutMs, () => timeout.abort(initTimeout(plan.initTimeoutMs)));
     try {
       if (!sandbox.channel) throw new WorkerFrontError('sandbox_lost', 'the sandbox ended before it was loaded');
+      if (sandbox.cutOff) throw new WorkerFrontError('sandbox_lost', HOLDER_ENDED);
       await sandbox.channel.load(withSecrets(plan), { signal: timeout.signal });
       sandbox.timings.load = clock.now() - began;
       sandbox.idleSince = clock.now();

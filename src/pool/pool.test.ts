@@ -124,6 +124,21 @@ describe('a sandbox that dies', () => {
   });
 });
 
+describe('a sandbox whose network has gone', () => {
+  it('serves its call to the end, and none after it', async () => {
+    const h = harness();
+    const lease = await ready(h);
+    const next = watch(h.pool.acquire(planOf('f')));
+    lease.sandbox.cutOff = true;
+    lease.release('keep');
+    await settle();
+    expect(h.removed).toEqual([lease.sandbox.id]);
+    await h.launches.shift()?.succeed();
+    expect(next.value?.sandbox).not.toBe(lease.sandbox);
+    expect(next).toHaveProperty('value');
+  });
+});
+
 describe('a redeploy', () => {
   it('makes one sandbox ready ahead of calls, and uses it as good as new', async () => {
     const h = harness();

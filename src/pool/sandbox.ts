@@ -49,6 +49,8 @@ export class Sandbox {
   functionDir: string | undefined;
   /** Whose network namespace it has joined; undefined: it has its own. */
   holder: Holder | undefined;
+  /** Its network is gone: it is for no call after those in flight. */
+  cutOff = false;
   /** What the next daemon has to know of the container; undefined until there is one. */
   record: Omit<SandboxRecord, 'loaded'> | undefined;
   /** True while it is noted for the next daemon as what it is now. */
