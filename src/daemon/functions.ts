@@ -250,12 +250,13 @@ export async function composeFunctions(base: Base, sandboxes: Sandboxes) {
     },
     setSizeLimit: (bytes: number) => cache.setLimit(bytes),
     isWanted,
-    /** Removes idle sandboxes; with `resetImages` also images and bundles. What is in use is spared. */
+    /** Removes idle sandboxes and network holders; with `resetImages` also images and bundles. What is in use is spared. */
     async clear({ resetImages }: { resetImages: boolean }): Promise<void> {
       const wanted = resetImages ? await prewarmed() : [];
       // Before their sandboxes go: those that are kept ready would be made again at once, from the old image.
       if (resetImages) for (const bundle of cache.list()) pool.evict(versionKeyOf(bundle));
       await pool.clear();
+      await sandboxes.clearHolders();
       if (!resetImages) return;
       for (const bundle of cache.list()) {
         if (pool.isLive(versionKeyOf(bundle))) continue;

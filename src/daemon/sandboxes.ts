@@ -239,6 +239,8 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
       const digest = labels[IMAGE_LABELS.runtimeDigest] ?? labels[IMAGE_LABELS.digest];
       return digest !== undefined && digest === (await runtimeImages.digestOf(container.environment));
     },
+    /** Removes network namespaces that are kept ready. */
+    clearHolders: (): Promise<void> => holders.clear(),
     /** Removes image and installed packages of a version. False while a container uses the image. */
     removeVersion: (name: string, version: string): Promise<boolean> => startables.remove(name, version),
     /** Removes installed packages that an earlier run has left of other versions than these. */

@@ -218,6 +218,24 @@ describe('when networks may be others', () => {
   });
 });
 
+describe('when all is cleared', () => {
+  it('those that are ready are gone, and none is made until a sandbox asks again', async () => {
+    const { holders, clock, take, removed, created, state, hold, settle } = await withTwo();
+    const used = take();
+    state.removalHeld = hold();
+    let cleared = false;
+    const clearing = holders.clear().then(() => (cleared = true));
+    await settle();
+    expect([cleared, removed, holders.ready]).toEqual([false, [], 0]);
+    state.removalHeld.resolve();
+    await clearing;
+    expect(removed).toEqual(['c1']);
+    holders.giveBack(used, CERTAIN);
+    await clock.advance(MINUTE);
+    expect([removed, created.length]).toEqual([['c1', 'c2'], 2]);
+  });
+});
+
 describe('failures', () => {
   it('are told to the sweep, and tried again less and less often, whoever asks', async () => {
     const { holders, clock, created, state, settle } = holderHarness();

@@ -133,6 +133,12 @@ export class NetworkHolders {
     this.#kinds.clear();
   }
 
+  /** Removes those that are ready, and resolves when they are gone. Those in use go when they are given back. */
+  async clear(): Promise<void> {
+    this.forget();
+    await Promise.all(this.#jobs);
+  }
+
   /** Removes all but those that were left. Sandboxes must be gone, or left. Idempotent. */
   async close(): Promise<void> {
     this.#closing.abort(new Error('the daemon is shutting down'));

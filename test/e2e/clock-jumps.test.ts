@@ -92,5 +92,5 @@ test.each([
 test('idle sandboxes go in time although the clock is behind', async () => {
   expect((await daemon.containers()).length).toBeGreaterThan(0);
   expect(await ask('/configure?rest_container_life_time=1&stem_sandboxes=0')).toMatchObject({ status: 200 });
-  await vi.waitFor(async () => expect(await daemon.containers()).toEqual([]), 30_000);
+  await vi.waitFor(async () => expect(await daemon.sandboxes()).toEqual([]), 30_000);
 });

@@ -56,7 +56,7 @@ describe('an engine that is not there', () => {
       async () => {
         const states = ['starting', 'stem', 'loading', 'ready', 'busy'];
         const counts = await Promise.all(states.map((state) => node.inState(state)));
-        return (await node.daemon.containers()).length - counts.reduce((sum, count) => sum + (count || 0), 0);
+        return (await node.daemon.sandboxes()).length - counts.reduce((sum, count) => sum + (count || 0), 0);
       },
       (unknown) => unknown === 0,
     );

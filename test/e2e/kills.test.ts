@@ -235,7 +235,8 @@ async function leftOvers(
   const records = await namesIn(join(dataDir, 'sandboxes'));
   return [
     ...all.filter(({ state }) => state !== 'running').map(({ name }) => `container ${name}`),
-    ...runFolders.filter((id) => !ids.has(id)).map((id) => `channel folder ${id}`),
+    // One folder is that of all network holders.
+    ...runFolders.filter((id) => !ids.has(id) && id !== 'holders').map((id) => `channel folder ${id}`),
     ...(stemFolders.length > all.length ? [`${stemFolders.length} function folders of ${all.length} sandboxes`] : []),
     ...records.filter((name) => !ids.has(name.replace('.json', ''))).map((name) => `record ${name}`),
     ...(await readdir(join(dataDir, 'bundles/.staging'))).map((name) => `half bundle ${name}`),

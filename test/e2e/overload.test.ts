@@ -60,7 +60,7 @@ afterAll(() => node?.stop());
 /** Waits until nothing is left of the calls, and gives what the daemon holds then. */
 async function asBefore() {
   const look = async () => ({
-    containers: (await node.daemon.containers()).length,
+    containers: (await node.daemon.sandboxes()).length,
     queue: await node.metric('worker_front_queue_length'),
     // The question itself is one.
     calls: await node.metric('worker_front_http_requests_in_flight'),

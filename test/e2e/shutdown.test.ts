@@ -189,7 +189,7 @@ describe('a daemon that is told to end', () => {
     expect(left.length).toBeGreaterThanOrEqual(4);
 
     await start({}, node.daemon.dataDir);
-    expect((await node.daemon.containers()).map(({ name }) => name)).toEqual([idle.meta.ContainerName]);
+    expect((await node.daemon.sandboxes()).map(({ name }) => name)).toEqual([idle.meta.ContainerName]);
     expect((await node.ok('quick')).meta).toMatchObject({ Start: 'reused', ContainerName: idle.meta.ContainerName });
     await node.stop();
   });

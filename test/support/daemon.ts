@@ -41,6 +41,8 @@ export interface TestDaemon extends AsyncDisposable {
   logged(test: (line: LogLine) => boolean): Promise<LogLine>;
   /** Containers of this node now. */
   containers(): ReturnType<ContainerEngine['listContainers']>;
+  /** Those that are sandboxes: no network holders. */
+  sandboxes(): ReturnType<ContainerEngine['listContainers']>;
   /** Ends it at once, as a power failure would; its data folder and containers stay. */
   kill(): Promise<void>;
   /**
@@ -99,6 +101,9 @@ export async function startDaemon(settings: DaemonSettings): Promise<TestDaemon>
     words,
     logged,
     containers: () => engine.listContainers(labelsOf(node)),
+    async sandboxes() {
+      return (await engine.listContainers(labelsOf(node))).filter(({ name }) => !name.startsWith('hf_network__'));
+    },
     async kill() {
       child.kill('SIGKILL');
       await exited;
