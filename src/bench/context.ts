@@ -1,5 +1,4 @@
-import type { Language } from './functions.ts';
-import { functionFiles } from './functions.ts';
+import { type Files, functionFiles, type Language } from './functions.ts';
 import type { BenchDaemon } from './lib/daemon-process.ts';
 import type { DockerApi } from './lib/docker.ts';
 import { ImageRoot } from './limits/image-root.ts';
@@ -41,6 +40,15 @@ export async function imageOf(docker: DockerApi, name: string): Promise<string> 
   const [image] = images.sort((a, b) => b.Created - a.Created);
   if (!image) throw new Error(`the daemon left no image of '${name}'`);
   return image.Id;
+}
+
+/**
+ * A no-op function as it is deployed, of a version of its own: the class files for Java, as on AWS Lambda, and not sources
+ * that a first call would have to compile. `root` has its image.
+ */
+export async function deployedNoop(language: Language, root: ImageRoot, mark: string): Promise<Files> {
+  if (language.name !== 'java') return functionFiles(language, language.noop(mark));
+  return functionFiles(language, { ...(await root.files('function/classes')), 'mark.txt': mark });
 }
 
 /** A no-op function's image as files on this machine. The daemon must build images before it answers (`STEM_SANDBOXES=0`). */

@@ -41,17 +41,15 @@ export function languageOf(name: Language['name']): Language {
   return LANGUAGES.find((language) => language.name === name)!;
 }
 
+export type Files = Record<string, string | Buffer>;
+
 /** A function's files with its manifest. */
-export function functionFiles(
-  language: Language,
-  code: Record<string, string>,
-  manifest: object = {},
-): Record<string, string> {
+export function functionFiles(language: Language, code: Files, manifest: object = {}): Files {
   return { 'config.json': `${JSON.stringify({ environment: language.environment, ...manifest })}\n`, ...code };
 }
 
 /** Writes files into a folder. */
-export async function writeFiles(folder: string, files: Record<string, string>): Promise<void> {
+export async function writeFiles(folder: string, files: Files): Promise<void> {
   for (const [path, content] of Object.entries(files)) {
     const file = join(folder, path);
     await mkdir(dirname(file), { recursive: true });

@@ -4,7 +4,7 @@ import type { Config } from '../config/config.ts';
 import { createDaemon } from '../daemon.ts';
 import { messageOf } from '../lib/errors.ts';
 import { KEEP_SIGNAL } from '../lib/signals.ts';
-import { growAsUsual, optimizeSoon } from './v8-flags.ts';
+import { collectLater, growAsUsual, optimizeSoon } from './v8-flags.ts';
 
 /**
  * Runs the daemon in this process until SIGTERM or SIGINT, or `KEEP_SIGNAL`, which leaves idle sandboxes for the next
@@ -27,6 +27,7 @@ export async function run(config: Config, options: { detached: boolean }): Promi
   try {
     const daemon = await createDaemon(config, { logToFile: options.detached, signal: start.signal });
     growAsUsual();
+    collectLater();
     optimizeSoon();
     const ended = new Promise<void>((resolve, reject) => {
       signals.onSignal = (signal) => {

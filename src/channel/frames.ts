@@ -12,6 +12,8 @@ const PREFIX_BYTES = 8;
 /** Bodies up to this size are copied behind their header, so that a frame is one write. */
 const JOIN_BYTES = 64 * 1024;
 const FIRST_ALLOCATION = 16 * 1024;
+/** A frame of the usual limit is moved twice at most. */
+const GROWTH = 16;
 const EMPTY = Buffer.alloc(0);
 
 export type FrameHeader = Record<string, unknown>;
@@ -164,11 +166,11 @@ export class FrameDecoder {
     return PREFIX_BYTES + headerBytes + bodyBytes;
   }
 
-  /** Doubles up to what is wanted: bounded by the bytes that came, not by what the other side announced. */
+  /** Grows up to what is wanted: bounded by the bytes that came, not by what the other side announced. */
   #keep(chunk: Buffer, offset: number, count: number): void {
     const size = this.#size + count;
     if (size > this.#buffer.length) {
-      const capacity = Math.min(this.#wanted, Math.max(FIRST_ALLOCATION, size, this.#buffer.length * 2));
+      const capacity = Math.min(this.#wanted, Math.max(FIRST_ALLOCATION, size, this.#buffer.length * GROWTH));
       const grown = Buffer.allocUnsafe(Math.max(capacity, size));
       this.#buffer.copy(grown, 0, 0, this.#size);
       this.#buffer = grown;

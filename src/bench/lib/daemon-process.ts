@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { writeFiles } from '../functions.ts';
+import { type Files, writeFiles } from '../functions.ts';
 
 const ENTRY = fileURLToPath(new URL('../../bin/worker-front.js', import.meta.url));
 const START_LIMIT_MS = 60_000;
@@ -59,7 +59,7 @@ export class BenchDaemon {
   }
 
   /** Puts a function into the code source. */
-  async write(name: string, files: Record<string, string>): Promise<void> {
+  async write(name: string, files: Files): Promise<void> {
     await writeFiles(join(this.#root, 'source', name), files);
   }
 

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import type { Files } from '../functions.ts';
 import type { DockerApi } from '../lib/docker.ts';
 
 interface Image {
@@ -44,6 +45,16 @@ export class ImageRoot {
       await docker.call('DELETE', `/containers/${id}`);
     }
     return new ImageRoot(root, command);
+  }
+
+  /** What lies in a folder of the image, by its path in there; nothing when there is no such folder. */
+  async files(folder: string): Promise<Files> {
+    const dir = join(this.dir, folder);
+    const entries = await readdir(dir, { recursive: true, withFileTypes: true }).catch(() => []);
+    const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+    return Object.fromEntries(
+      await Promise.all(files.map(async (file) => [relative(dir, file), await readFile(file)])),
+    );
   }
 
   /** Path of the channel's socket outside; its folder is ready for a bootstrap. */

@@ -16,29 +16,36 @@ interface MeasuredCall {
   timings: Record<(typeof STAGES)[number], number>;
 }
 
+const NOTE =
+  'L3 makes a network namespace for each container. Ours joins one that a network holder keeps ready, and that comes back unused, unless `NETWORK_HOLDERS` is 0.';
+
 /** Calls that find no sandbox and no stem: with the image to be built, and with the image there. */
 export const coldPart: BenchPart = {
   name: 'cold',
   title: 'Cold calls without stem sandboxes',
   async run(context) {
-    await using daemon = await BenchDaemon.start({
-      ISOLATION: 'container',
-      STEM_SANDBOXES: '0',
-      CONTAINER_POOL_LIMIT: '-1',
-    });
+    const settings = { ISOLATION: 'container', STEM_SANDBOXES: '0', CONTAINER_POOL_LIMIT: '-1' };
+    await using daemon = await BenchDaemon.start(settings);
+    await using plain = await BenchDaemon.start({ ...settings, NETWORK_HOLDERS: '0' });
     const comparisons: Comparison[] = [];
     const tables: PlainTable[] = [];
     for (const language of context.languages) {
-      const found = await measure(context, daemon, language);
+      const found = await measure(context, { daemon, plain }, language);
       comparisons.push(...found.comparisons);
       tables.push(found.table);
       context.say(`cold, ${language.name}: done`);
     }
-    return { comparisons, tables };
+    return { comparisons, tables, notes: [NOTE] };
   },
 };
 
-async function measure(context: BenchContext, daemon: BenchDaemon, language: Language) {
+interface Daemons {
+  daemon: BenchDaemon;
+  /** Without network holders. */
+  plain: BenchDaemon;
+}
+
+async function measure(context: BenchContext, { daemon, plain }: Daemons, language: Language) {
   const { docker, run } = context;
   const rounds = Math.max(5, context.rounds);
   const warm = `cold-${language.name}-warm`;
@@ -46,11 +53,14 @@ async function measure(context: BenchContext, daemon: BenchDaemon, language: Lan
   // Takes what only a first time costs off the measured calls.
   await deploy(warm, `${run}-warm`);
   await measuredCall(daemon, warm);
+  await plain.write(warm, functionFiles(language, language.echo(`${run}-plain`)));
+  await measuredCall(plain, warm);
   const image = await imageOf(docker, warm);
   await bareContainer(docker, image);
   const root = await ImageRoot.unpack(docker, image);
   const first: MeasuredCall[] = [];
   const present: MeasuredCall[] = [];
+  const withoutHolders: number[] = [];
   const builds: number[] = [];
   const containers: BareContainer[] = [];
   const boots: Boot[] = [];
@@ -67,6 +77,8 @@ async function measure(context: BenchContext, daemon: BenchDaemon, language: Lan
         first.push(await measuredCall(daemon, name));
         await idle();
         present.push(await measuredCall(daemon, name));
+        await idle();
+        withoutHolders.push((await measuredCall(plain, warm)).wall);
       },
       async () => {
         await idle();
@@ -90,6 +102,13 @@ async function measure(context: BenchContext, daemon: BenchDaemon, language: Lan
       limitName: "L3's create + start, bootstrap alone",
       limit: floors,
       aim: { at: 'most', ratio: 1.1 },
+    },
+    {
+      what: `${language.name}: the same without network holders`,
+      unit: 'ms',
+      ours: withoutHolders,
+      limitName: "L3's create + start, bootstrap alone",
+      limit: floors,
     },
     {
       what: `${language.name}: image build of a first call`,
