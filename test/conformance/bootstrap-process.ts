@@ -22,6 +22,8 @@ const COMMANDS: Record<Language['name'], (built: string) => string[]> = {
 export interface ProcessParts {
   /** Folder with `init`, and for Java `worker-front.jar`. */
   built: string;
+  /** Folder of a bundle in place of the suite's. */
+  bundle?: string;
 }
 
 /** Runs bootstraps as plain processes of this machine: init compiled here, the machine's own interpreter. */
@@ -29,7 +31,7 @@ export async function processLauncher(language: Language, parts: ProcessParts): 
   const work = await mkdtemp(join(tmpdir(), 'bootstrap-'));
   const functionDir = join(work, 'function');
   await mkdir(functionDir);
-  await symlink(handlersDir(language), join(functionDir, 'code'));
+  await symlink(parts.bundle ?? handlersDir(language), join(functionDir, 'code'));
   if (language.name === 'java') await compileHandlers(language, join(functionDir, 'classes'));
   let count = 0;
   return {

@@ -1,9 +1,8 @@
 """Frames over the link to init (docs/protocol.md, "On the link")."""
 
-import json
 import os
 
-from _worker_front.events import read_json, scan_header
+from _worker_front.events import header_bytes, read_json
 
 LINK = 3
 
@@ -45,24 +44,30 @@ class Reader:
             have += got
         return whole
 
+    def waits(self, seconds):
+        """Whether anything comes within the time."""
+        import select
+
+        return bool(self.buffer or select.select([LINK], [], [], seconds)[0])
+
     def frame(self):
         if not self.buffer:
             data = os.read(LINK, 8192)
             if len(data) >= 8:
                 start = 8 + int.from_bytes(data[:4], "little")
                 if len(data) == start + int.from_bytes(data[4:8], "little"):
-                    return read_json(data[8:start].decode(), scan_header), data[start:]
+                    return read_json(data[8:start].decode()), data[start:]
             if not data:
                 raise Stop
             self.buffer += data
         prefix = self.take(8)
         header = self.take(int.from_bytes(prefix[:4], "little"))
         body = self.take(int.from_bytes(prefix[4:], "little"))
-        return json.loads(header), body
+        return read_json(header.decode()), body
 
 
 def send(header, body=b""):
-    head = header if isinstance(header, bytes) else json.dumps(header).encode()
+    head = header if isinstance(header, bytes) else header_bytes(header)
     head = len(head).to_bytes(4, "little") + len(body).to_bytes(4, "little") + head
     if len(body) <= 65536:
         # One piece for one plain write: most frames.

@@ -7,6 +7,18 @@ import time
 from _worker_front.failures import Failed
 
 
+# What json brings with it. These are Python's own to every function, whether its sandbox has waited (bootstrap.py) or not,
+# as on AWS Lambda: a bundle may have a file of such a name, which is not meant.
+BROUGHT_BY_JSON = {"json", "re", "enum", "types", "functools", "operator", "collections", "keyword", "copyreg", "reprlib"}
+
+
+def has_name_of(names, folder):
+    try:
+        return any(entry.partition(".")[0] in names for entry in os.listdir(folder))
+    except FileNotFoundError:
+        return False
+
+
 def load(settings):
     """Makes the sandbox ready for the function's code and gives its handler."""
     folder = os.environ.pop("WORKER_FRONT_FUNCTION_DIR", "/function")
@@ -15,6 +27,8 @@ def load(settings):
         time.tzset()
     code, installed = f"{folder}/code", f"{folder}/python"
     os.chdir(code)
+    if has_name_of(BROUGHT_BY_JSON, code) or has_name_of(BROUGHT_BY_JSON, installed):
+        import json  # noqa: F401
     own = [code, installed] if settings["dependencies"] == "first" else [installed, code]
     # The first entry is the bootstrap's folder: the function must not be able to import it by accident.
     sys.path[:1] = own
