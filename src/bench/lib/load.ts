@@ -20,7 +20,20 @@ export interface LoadResult {
   perSecond: number;
   /** Replies other than 2xx, and connections that broke. */
   failed: number;
+  /** The distribution of the replies' times: per cent of them, and the milliseconds that these took at most. */
+  latency: [percent: number, ms: number][];
 }
+
+/** Milliseconds that so many per cent of the replies took at most. */
+export function latencyAt({ latency }: LoadResult, wanted: number): number {
+  return latency.find(([percent]) => percent >= wanted)?.[1] ?? Number.NaN;
+}
+
+/** wrk says what a script asks it for. */
+const TELL_LATENCY = `done = function(summary, latency, requests)
+  for percent = 1, 99.5, 0.5 do io.write(string.format("latency %.1f %d\\n", percent, latency:percentile(percent))) end
+end
+`;
 
 /** Load on one URL from a process of its own: `wrk` when it is installed, else `autocannon`. */
 export async function load(url: string, options: LoadOptions): Promise<LoadResult> {
@@ -39,23 +52,24 @@ function hasWrk(): boolean {
 }
 
 async function loadByWrk(url: string, { clients, seconds, body, scratch }: LoadOptions): Promise<LoadResult> {
-  const script: string[] = [];
+  const script = join(scratch, 'wrk.lua');
+  let post = '';
   if (body) {
     const file = join(scratch, 'body');
     await writeFile(file, body);
-    const lua = join(scratch, 'post.lua');
-    await writeFile(
-      lua,
-      `local f = io.open(${JSON.stringify(file)}, "rb")\nwrk.method = "POST"\nwrk.body = f:read("*all")\nwrk.headers["Content-Type"] = "application/json"\n`,
-    );
-    script.push('-s', lua);
+    post = `local f = io.open(${JSON.stringify(file)}, "rb")\nwrk.method = "POST"\nwrk.body = f:read("*all")\nwrk.headers["Content-Type"] = "application/json"\n`;
   }
-  const args = ['-t1', `-c${clients}`, `-d${Math.ceil(seconds)}s`, '--timeout', '30s', ...script, url];
+  await writeFile(script, post + TELL_LATENCY);
+  const args = ['-t1', `-c${clients}`, `-d${Math.ceil(seconds)}s`, '--timeout', '30s', '-s', script, url];
   const { stdout } = await run('wrk', args);
   const errors = [...stdout.matchAll(/(?:Non-2xx or 3xx responses|connect|read|write|timeout):? (\d+)/g)];
   return {
     perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1] ?? Number.NaN),
     failed: errors.reduce((sum, [, count]) => sum + Number(count), 0),
+    latency: [...stdout.matchAll(/^latency ([\d.]+) (\d+)$/gm)].map(([, percent, micros]) => [
+      Number(percent),
+      Number(micros) / 1000,
+    ]),
   };
 }
 
@@ -68,6 +82,20 @@ async function loadByAutocannon(url: string, { clients, seconds, body, scratch }
     args.push('-m', 'POST', '-H', 'content-type=application/json', '-i', file);
   }
   const { stdout } = await run(process.execPath, [...args, url], { maxBuffer: 2 ** 26 });
-  const result = JSON.parse(stdout) as { '2xx': number; duration: number; non2xx: number; errors: number };
-  return { perSecond: result['2xx'] / result.duration, failed: result.non2xx + result.errors };
+  const result = JSON.parse(stdout) as {
+    '2xx': number;
+    duration: number;
+    non2xx: number;
+    errors: number;
+    latency: Record<string, number>;
+  };
+  return {
+    perSecond: result['2xx'] / result.duration,
+    failed: result.non2xx + result.errors,
+    // Its keys: p2_5, p50, p97_5.
+    latency: Object.entries(result.latency)
+      .filter(([key]) => /^p[\d_]+$/.test(key))
+      .map(([key, ms]): [number, number] => [Number(key.slice(1).replace('_', '.')), ms])
+      .sort(([a], [b]) => a - b),
+  };
 }

@@ -1,14 +1,12 @@
 import { type BenchContext, type BenchPart, inTurn, unpackNoop } from '../context.ts';
 import { functionFiles, type Language } from '../functions.ts';
-import { BenchClient } from '../lib/client.ts';
 import { BenchDaemon } from '../lib/daemon-process.ts';
-import { latencyOf, percentile } from '../lib/latency.ts';
-import { load, loadToolName } from '../lib/load.ts';
+import { percentile } from '../lib/latency.ts';
+import { type LoadResult, latencyAt, load, loadToolName } from '../lib/load.ts';
 import { startConstantServer, startForwardServer } from '../limits/server-process.ts';
 import type { Comparison, PartResult, Plot } from '../result.ts';
 
 const CLIENTS = [1, 16, 64];
-const CALLS = 300;
 /** Seconds of load before the first figure. */
 const WARM_UP = 6;
 const LANGUAGES = new Set(['python', 'nodejs']);
@@ -144,32 +142,22 @@ async function compareLatency(
   comparisons: Comparison[],
   plots: Plot[],
 ): Promise<void> {
-  const client = new BenchClient();
-  const found: Record<'ours' | 'limit', { p50: number[]; p99: number[]; all: number[] }> = {
-    ours: { p50: [], p99: [], all: [] },
-    limit: { p50: [], p99: [], all: [] },
-  };
+  const found: Record<'ours' | 'limit', LoadResult[]> = { ours: [], limit: [] };
   const measure = (which: 'ours' | 'limit') => async () => {
-    const { p50, p99, times } = await latencyOf(client, urls[which], CALLS);
-    found[which].p50.push(p50);
-    found[which].p99.push(p99);
-    found[which].all.push(...times);
+    const { seconds, scratch } = context;
+    found[which].push(await load(urls[which], { clients: 1, seconds, scratch }));
   };
-  try {
-    await inTurn(Math.max(3, context.rounds), measure('ours'), measure('limit'));
-  } finally {
-    client.close();
-  }
-  for (const [which, ratio] of [
-    ['p50', 1.15],
-    ['p99', 1.5],
+  await inTurn(Math.max(3, context.rounds), measure('ours'), measure('limit'));
+  for (const [percent, ratio] of [
+    [50, 1.15],
+    [99, 1.5],
   ] as const) {
     comparisons.push({
-      what: `${name}, ${which} at 1 client`,
+      what: `${name}, p${percent} at 1 client`,
       unit: 'ms',
-      ours: found.ours[which],
+      ours: found.ours.map((one) => latencyAt(one, percent)),
       limitName: 'L2',
-      limit: found.limit[which],
+      limit: found.limit.map((one) => latencyAt(one, percent)),
       aim: { at: 'most', ratio },
     });
   }
@@ -179,15 +167,20 @@ async function compareLatency(
     x: { label: 'milliseconds', log: true },
     y: { label: 'share of calls in per cent' },
     series: [
-      { name: 'L2', points: distribution(found.limit.all) },
-      { name: 'ours', points: distribution(found.ours.all) },
+      { name: 'L2', points: distribution(found.limit) },
+      { name: 'ours', points: distribution(found.ours) },
     ],
   });
 }
 
-/** Points of the cumulative distribution. */
-function distribution(times: readonly number[]): [number, number][] {
-  const points: [number, number][] = [];
-  for (let percent = 1; percent <= 99.5; percent += 0.5) points.push([percentile(times, percent), percent]);
-  return points;
+/** Points of the cumulative distribution: of each share the median over the rounds. */
+function distribution(rounds: readonly LoadResult[]): [number, number][] {
+  const shares = rounds[0]?.latency.map(([percent]) => percent) ?? [];
+  return shares.map((percent) => [
+    percentile(
+      rounds.map((round) => latencyAt(round, percent)),
+      50,
+    ),
+    percent,
+  ]);
 }
