@@ -28,7 +28,7 @@
 /* What the kernel keeps by namespace: what somebody has tried, and sockets, of which one may stay for a minute after its
    end, with its peer's address. Compared with what was there before (the engine's resolver has sockets here, too). */
 static const char *const COUNTERS[] = {"snmp", "netstat", "snmp6"};
-static const char *const SOCKETS[] = {"tcp", "tcp6", "udp", "udp6", "raw", "raw6", "icmp", "icmp6"};
+static const char *const SOCKETS[] = {"tcp", "tcp6", "udp", "udp6", "raw", "raw6", "icmp", "icmp6", "ip6_flowlabel"};
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define FILES (COUNT(COUNTERS) + COUNT(SOCKETS))
 

@@ -28,8 +28,8 @@ async function answerOf(bundle: Record<string, string>): Promise<unknown> {
   closers.push(() => launcher.close());
   const fixture = new BootstrapFixture(launcher);
   closers.push(() => fixture.cleanUp());
-  const { run } = await fixture.loaded();
-  const outcome = await run('anything');
+  const session = await fixture.loaded();
+  const outcome = await session.run('anything');
   if (outcome.kind !== 'done') throw new Error(JSON.stringify(outcome));
   return JSON.parse(outcome.result.toString());
 }
