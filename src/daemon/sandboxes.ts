@@ -55,7 +55,7 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
     if (!leavesSandboxes(life)) digestKey.forget();
   });
   // An engine that is back before anybody has missed it may have lost the networks.
-  const onReopened = () => void networks.lookAgain();
+  const onReopened = () => void lookAtNetworks();
   const deaths = new DeathWatch(engine, nodeLabels, { clock, logger, onReopened });
   closing('engine events', () => deaths.close());
   const imageLogger = base.logger.child({ part: 'images' });
@@ -129,6 +129,11 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
     },
   );
   closing('network holders', () => holders.close(), 2 * CLOSE_LIMIT_MS);
+  /** The engine came back: holders that it has let live may be on a network that it has lost. */
+  const lookAtNetworks = () => {
+    holders.forget();
+    return networks.lookAgain();
+  };
   const holdings = new Holdings({ engine, records, holders, suspect: () => sweep.suspect(), logger });
   const launcher = new Launcher(
     { owner, clock },
@@ -204,14 +209,14 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
       },
       async again() {
         sweep.engineIsBack();
-        await networks.lookAgain();
+        await lookAtNetworks();
       },
       pool,
       onBack: () => events.onEngineBack(),
     },
   );
   closing('engine recovery', () => recovery.close());
-  closing('left-overs', () => sweep.close());
+  closing('left-overs', () => sweep.close({ look: !leavesSandboxes(life) }));
   const close = () => pool.close({ keep: leavesSandboxes(life) });
   closing('sandboxes', close, config.shutdownTimeout * 1000 + CLOSE_LIMIT_MS);
   await recovery.start();

@@ -81,10 +81,23 @@ describe('left-over sweep', () => {
     expect(state.looks).toBe(looks + 2);
   });
 
+  it('looks a last time at close when there may be some', async () => {
+    const { clock, containers, add, state, sweep } = bench();
+    add('lost', { 'io.worker-front.sandbox': 'gone' });
+    sweep.engineIsBack();
+    await clock.advance(1000);
+    add('late', { 'io.worker-front.sandbox': 'gone too' });
+    await sweep.close({ look: true });
+    expect([[...containers.keys()], state.looks]).toEqual([[], 2]);
+    const calm = bench();
+    await calm.sweep.close({ look: true });
+    expect(calm.state.looks).toBe(0);
+  });
+
   it('looks no more after close', async () => {
     const { clock, state, sweep } = bench();
     sweep.suspect();
-    sweep.close();
+    await sweep.close({ look: false });
     sweep.suspect();
     await clock.advance(600_000);
     expect(state.looks).toBe(0);

@@ -58,9 +58,12 @@ export class LeftOverSweep {
     });
   }
 
-  close(): void {
+  /** `look`: a last time, when there may still be some. Never rejects: what the engine does not remove now goes at the next start. */
+  async close({ look }: { look: boolean }): Promise<void> {
+    const suspects = this.#timer !== undefined;
     this.#closed = true;
     this.#timer?.cancel();
+    if (look && suspects) await this.#sweep();
   }
 
   async #sweep(): Promise<void> {

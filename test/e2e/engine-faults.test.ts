@@ -81,6 +81,19 @@ describe('an engine that goes and comes back', () => {
     expect(longest).toBeLessThan(20_000);
   });
 
+  it('with live-restore: network holders of before go, as they may be on a network that is lost', async () => {
+    const holders = async () => {
+      const all = await node.daemon.containers();
+      return all.filter(({ name }) => name.startsWith('hf_network__')).map(({ id }) => id);
+    };
+    await node.ok('fresh');
+    const before = await eventually(holders, (ids) => ids.length > 0);
+    await engine.stop();
+    await engine.start({ liveRestore: true });
+    await ready();
+    await eventually(holders, (ids) => !ids.some((id) => before.includes(id)));
+  });
+
   it('without its networks: they are made again', async () => {
     await engine.stop();
     await engine.start({ forgetNetworks: true });
@@ -163,11 +176,11 @@ async function settled(load: Load): Promise<void> {
   );
   await eventually(
     async () => {
-      const containers = await node.daemon.containers();
+      const sandboxes = await node.daemon.sandboxes();
       const known = (await node.inState('ready')) + (await node.inState('stem'));
-      return { known, states: containers.map(({ state }) => state) };
+      return { unknown: sandboxes.length - known, states: (await node.daemon.containers()).map(({ state }) => state) };
     },
-    ({ known, states }) => states.length === known && states.every((state) => state === 'running'),
+    ({ unknown, states }) => unknown === 0 && states.every((state) => state === 'running'),
     40_000,
   );
 }
