@@ -34,6 +34,9 @@ import { createRecovery } from './recovery.ts';
 const TRIAL_ENVIRONMENT = 'python3.11';
 /** Seconds that an idle sandbox without a daemon looks for one. */
 const ORPHAN_TIMEOUT = 30;
+/** How long work behind calls gives way to calls that wait, and how often it looks; milliseconds. */
+const QUIET_LIMIT_MS = 30_000;
+const QUIET_LOOK_MS = 200;
 
 /**
  * Everything that touches the engine: images, networks, the pool. What a killed daemon has left is gone before the pool makes
@@ -88,6 +91,12 @@ export async function composeSandboxes(base: Base, results: ByteBudget) {
     {
       images,
       layers,
+      quiet: async () => {
+        const end = clock.now() + QUIET_LIMIT_MS;
+        while (pool.waiting > 0 && clock.now() < end) {
+          await new Promise<void>((resolve) => clock.after(QUIET_LOOK_MS, resolve));
+        }
+      },
       onBuild: (outcome, ms) => metrics.buildFinished(outcome, ms),
       onLayers: ({ name, version }) => pool.lookAgain(`${name}@${version}`),
     },

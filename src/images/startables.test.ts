@@ -18,10 +18,11 @@ afterEach(() => rm(bundleDir, { recursive: true, force: true }));
 function bench() {
   const builds: { request: FunctionImageRequest; result: Deferred<FunctionImage> }[] = [];
   const seen = { removed: [] as string[], kept: [] as string[], better: [] as string[] };
-  const state = { withoutImage: true, layers: undefined as FunctionLayer[] | undefined };
+  const state = { withoutImage: true, layers: undefined as FunctionLayer[] | undefined, quiet: Promise.resolve() };
   const startables = createStartables(
     { withoutImage: () => state.withoutImage, logger: silentLogger },
     {
+      quiet: () => state.quiet,
       images: {
         ensure(request) {
           const result = deferred<FunctionImage>();
@@ -54,6 +55,18 @@ describe('what a version can be started from', () => {
     const { startables, builds, state, request } = bench();
     state.layers = [{ name: 'code', dir: bundleDir }];
     expect(await startables.of(request())).toMatchObject({ image: undefined, layers: state.layers, buildMs: 0 });
+    await settle();
+    expect(builds).toHaveLength(1);
+  });
+
+  it('its image gives way to calls that wait for a sandbox', async () => {
+    const { startables, builds, state, request } = bench();
+    const quiet = deferred<void>();
+    Object.assign(state, { layers: [{ name: 'code', dir: bundleDir }], quiet: quiet.promise });
+    await startables.of(request());
+    await settle();
+    expect(builds).toEqual([]);
+    quiet.resolve();
     await settle();
     expect(builds).toHaveLength(1);
   });

@@ -30,6 +30,8 @@ export interface StartablesDeps {
   layers: Pick<FunctionLayers, 'of' | 'keep' | 'remove'>;
   /** Told of every build, also those behind calls. */
   onBuild(outcome: string, ms: number): void;
+  /** Resolves when no call waits for a sandbox, or after a while: what nobody waits for takes no processor from it. */
+  quiet(): Promise<void>;
   /** From now on the version can be started without its image. */
   onLayers(request: FunctionImageRequest): void;
 }
@@ -76,6 +78,7 @@ export function createStartables(options: StartablesOptions, deps: StartablesDep
     state.count += 1;
     jobs.set(key, state);
     void behind.add(async () => {
+      await deps.quiet();
       if (!closed && !state.dropped) {
         await job().catch((error: unknown) => {
           options.logger.warn({ function: name, version, what, reason: messageOf(error) }, 'work behind calls failed');
