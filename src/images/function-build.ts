@@ -130,8 +130,10 @@ async function buildSettingsImage({ limits }: FunctionBuild, deps: FunctionBuild
 
 async function checkOwn({ image, request, runtime }: FunctionBuild, deps: FunctionBuildDeps): Promise<void> {
   const state = await deps.engine.inspectImage(image);
+  // By a /clear, or by somebody else: not the Dockerfile's fault.
+  if (!state) throw new WorkerFrontError('sandbox_lost', 'the image was removed from this node meanwhile');
   const problem =
-    state?.labels[IMAGE_LABELS.digest] !== runtime.digest
+    state.labels[IMAGE_LABELS.digest] !== runtime.digest
       ? `its last stage has to be built on the runtime image: ARG RUNTIME_IMAGE, FROM \${RUNTIME_IMAGE} (environment ${request.environment})`
       : state.volumes?.length
         ? `VOLUME (${state.volumes.join(', ')}) is not possible in a function's image`

@@ -340,6 +340,16 @@ describe('an own Dockerfile', () => {
     expect(engine.images.flatMap((image) => [...image.tags])).toEqual(['debian:latest']);
   });
 
+  it('is not to blame when its image is removed before it was looked at: the call may be tried again', async () => {
+    const { engine, images } = setUp();
+    engine.inspectImage = async () => undefined;
+    const wanted = await request('f', { Dockerfile: dockerfile, 'main.py': '' });
+    for (const tries of [1, 2]) {
+      await expect(images.ensure(wanted)).rejects.toMatchObject({ code: 'sandbox_lost' });
+      expect(engine.builds).toHaveLength(tries);
+    }
+  });
+
   it('that is larger than anybody writes is refused unread', async () => {
     const { engine, images } = setUp();
     const large = await request('f', { Dockerfile: `${dockerfile}#${' '.repeat(256 * 1024)}` });

@@ -119,7 +119,10 @@ def freeze(event, call):
     """Stops every process of the sandbox but its own."""
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) not in (1, os.getpid()):
-            os.kill(int(name), signal.SIGSTOP)
+            try:
+                os.kill(int(name), signal.SIGSTOP)
+            except ProcessLookupError:
+                pass  # It has ended since the folder was read.
     return "frozen"
 
 
