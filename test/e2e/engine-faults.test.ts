@@ -84,10 +84,13 @@ describe('an engine that goes and comes back', () => {
   it('with live-restore: network holders of before go, as they may be on a network that is lost', async () => {
     const holders = async () => {
       const all = await node.daemon.containers();
-      return all.filter(({ name }) => name.startsWith('hf_network__')).map(({ id }) => id);
+      return all
+        .filter(({ name, state }) => name.startsWith('hf_network__') && state === 'running')
+        .map(({ id }) => id);
     };
     await node.ok('fresh');
-    const before = await eventually(holders, (ids) => ids.length > 0);
+    // They are made one after the other: the first one is ready when there is a second one.
+    const before = await eventually(holders, (ids) => ids.length > 1);
     await engine.stop();
     await engine.start({ liveRestore: true });
     await ready();
