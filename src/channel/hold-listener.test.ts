@@ -53,6 +53,13 @@ async function answer(socket: Socket, word: string): Promise<void> {
   socket.write(word);
 }
 
+/** Question and answer pass over the connection. */
+async function expectHeard({ socket, connection }: Awaited<ReturnType<typeof pair>>): Promise<void> {
+  const asked = connection.isUnused();
+  await answer(socket, 'u');
+  expect(await asked).toBe(true);
+}
+
 describe('the folder of network holders', () => {
   it('can be used by holders, and by nobody else', () => {
     const mode = (path: string) => statSync(path).mode & 0o777;
@@ -95,7 +102,7 @@ describe('the folder of network holders', () => {
     await mkdir(listener.dir);
     writeFileSync(join(listener.dir, 'hold.sock'), '');
     listener = await openHoldListener(runDir);
-    expect((await pair()).connection).toBeDefined();
+    await expectHeard(await pair());
   });
 });
 
@@ -156,7 +163,7 @@ describe('a holder', () => {
     await expect(waiting).rejects.toThrow('enough');
     await expect(accept('aa11', abort.signal)).rejects.toThrow('enough');
     // Nothing of it is left: it can be waited for again.
-    expect((await pair()).connection).toBeDefined();
+    await expectHeard(await pair());
   });
 
   it.each([
@@ -172,6 +179,6 @@ describe('a holder', () => {
     for (const piece of pieces) socket.write(Buffer.from(piece, 'latin1'));
     await ended(socket);
     const longest = 'a'.repeat(64);
-    expect((await pair(longest)).connection).toBeDefined();
+    await expectHeard(await pair(longest));
   });
 });

@@ -258,7 +258,7 @@ describe('failures', () => {
   });
 
   it('are tried again without anybody asking; the first one after a success soon', async () => {
-    const { holders, clock, state } = holderHarness({ ready: 1 });
+    const { holders, clock, created, state } = holderHarness({ ready: 1 });
     const failsTwice = async () => {
       state.suspected = 0;
       state.createError = engineUnavailable('gone');
@@ -272,7 +272,7 @@ describe('failures', () => {
     state.createError = undefined;
     await clock.advance(MINUTE / 2);
     const holder = holders.take(PLAN, 'kept');
-    expect(holder).toBeDefined();
+    expect(holder).toMatchObject({ containerId: `c${created.length}` });
     await failsTwice();
   });
 

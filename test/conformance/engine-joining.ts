@@ -28,7 +28,7 @@ export function describeJoining(get: () => EngineHarness, unique: () => string):
     const networkOf = (id: string) =>
       vi.waitFor(async () => {
         const name = /net:\[\w+\]/.exec(await get().engine.containerLogs(id, 1000))?.[0];
-        expect(name).toBeDefined();
+        expect(name).toMatch(/^net:\[\w+\]$/);
         return name;
       }, 30_000);
 

@@ -3,6 +3,8 @@ import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { BenchClient } from './client.ts';
+import { latencyOf, percentile } from './latency.ts';
 
 const run = promisify(execFile);
 
@@ -20,14 +22,32 @@ export interface LoadResult {
   perSecond: number;
   /** Replies other than 2xx, and connections that broke. */
   failed: number;
-  /** The distribution of the replies' times: per cent of them, and the milliseconds that these took at most. */
-  latency: [percent: number, ms: number][];
 }
 
+/** Per cent of the replies, ascending, and the milliseconds that these took at most. */
+export type Distribution = [percent: number, ms: number][];
+
 /** Milliseconds that so many per cent of the replies took at most. */
-export function latencyAt({ latency }: LoadResult, wanted: number): number {
-  return latency.find(([percent]) => percent >= wanted)?.[1] ?? Number.NaN;
+export function latencyAt(distribution: Distribution, wanted: number): number {
+  return distribution.find(([percent]) => percent >= wanted)?.[1] ?? Number.NaN;
 }
+
+/** How long the calls of one client take, one after the other. autocannon counts in whole milliseconds: without wrk the client is here. */
+export async function latencyOfOne(
+  url: string,
+  options: Pick<LoadOptions, 'seconds' | 'scratch'>,
+): Promise<Distribution> {
+  if (hasWrk()) return (await loadByWrk(url, { ...options, clients: 1 })).latency;
+  const client = new BenchClient();
+  try {
+    const { times } = await latencyOf(client, url, CALLS);
+    return Array.from({ length: 198 }, (_, index) => [1 + index / 2, percentile(times, 1 + index / 2)]);
+  } finally {
+    client.close();
+  }
+}
+
+const CALLS = 300;
 
 /** wrk says what a script asks it for. */
 const TELL_LATENCY = `done = function(summary, latency, requests)
@@ -51,7 +71,10 @@ function hasWrk(): boolean {
   return wrk;
 }
 
-async function loadByWrk(url: string, { clients, seconds, body, scratch }: LoadOptions): Promise<LoadResult> {
+async function loadByWrk(
+  url: string,
+  { clients, seconds, body, scratch }: LoadOptions,
+): Promise<LoadResult & { latency: Distribution }> {
   const script = join(scratch, 'wrk.lua');
   let post = '';
   if (body) {
@@ -82,20 +105,6 @@ async function loadByAutocannon(url: string, { clients, seconds, body, scratch }
     args.push('-m', 'POST', '-H', 'content-type=application/json', '-i', file);
   }
   const { stdout } = await run(process.execPath, [...args, url], { maxBuffer: 2 ** 26 });
-  const result = JSON.parse(stdout) as {
-    '2xx': number;
-    duration: number;
-    non2xx: number;
-    errors: number;
-    latency: Record<string, number>;
-  };
-  return {
-    perSecond: result['2xx'] / result.duration,
-    failed: result.non2xx + result.errors,
-    // Its keys: p2_5, p50, p97_5.
-    latency: Object.entries(result.latency)
-      .filter(([key]) => /^p[\d_]+$/.test(key))
-      .map(([key, ms]): [number, number] => [Number(key.slice(1).replace('_', '.')), ms])
-      .sort(([a], [b]) => a - b),
-  };
+  const result = JSON.parse(stdout) as { '2xx': number; duration: number; non2xx: number; errors: number };
+  return { perSecond: result['2xx'] / result.duration, failed: result.non2xx + result.errors };
 }

@@ -2,7 +2,7 @@ import { type BenchContext, type BenchPart, inTurn, unpackNoop } from '../contex
 import { functionFiles, type Language } from '../functions.ts';
 import { BenchDaemon } from '../lib/daemon-process.ts';
 import { percentile } from '../lib/latency.ts';
-import { type LoadResult, latencyAt, load, loadToolName } from '../lib/load.ts';
+import { type Distribution, latencyAt, latencyOfOne, load, loadToolName } from '../lib/load.ts';
 import { startConstantServer, startForwardServer } from '../limits/server-process.ts';
 import type { Comparison, PartResult, Plot } from '../result.ts';
 
@@ -142,10 +142,9 @@ async function compareLatency(
   comparisons: Comparison[],
   plots: Plot[],
 ): Promise<void> {
-  const found: Record<'ours' | 'limit', LoadResult[]> = { ours: [], limit: [] };
+  const found: Record<'ours' | 'limit', Distribution[]> = { ours: [], limit: [] };
   const measure = (which: 'ours' | 'limit') => async () => {
-    const { seconds, scratch } = context;
-    found[which].push(await load(urls[which], { clients: 1, seconds, scratch }));
+    found[which].push(await latencyOfOne(urls[which], context));
   };
   await inTurn(Math.max(3, context.rounds), measure('ours'), measure('limit'));
   for (const [percent, ratio] of [
@@ -174,8 +173,8 @@ async function compareLatency(
 }
 
 /** Points of the cumulative distribution: of each share the median over the rounds. */
-function distribution(rounds: readonly LoadResult[]): [number, number][] {
-  const shares = rounds[0]?.latency.map(([percent]) => percent) ?? [];
+function distribution(rounds: readonly Distribution[]): [number, number][] {
+  const shares = rounds[0]?.map(([percent]) => percent) ?? [];
   return shares.map((percent) => [
     percentile(
       rounds.map((round) => latencyAt(round, percent)),
